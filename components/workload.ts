@@ -1,0 +1,78 @@
+import type * as kubernetes from "@pulumi/kubernetes";
+import type * as pulumi from "@pulumi/pulumi";
+
+type Container = kubernetes.types.input.core.v1.Container;
+type PodSpec = kubernetes.types.input.core.v1.PodSpec;
+
+/** The user and group of every process in the stack; its images own nothing as root. */
+export const unprivilegedId = 1000;
+
+/** Seconds an ending pod goes on serving while its address leaves the Services. */
+const endpointRemovalSeconds = 5;
+
+/** Labels of a workload's pods: `app` is what NetworkPolicies and the user's document go by. */
+export function podLabels(app: string, component: string): Record<string, string> {
+  return {
+    app,
+    "app.kubernetes.io/name": app,
+    "app.kubernetes.io/component": component,
+    "app.kubernetes.io/part-of": "geocrop-storage",
+  };
+}
+
+/** What keeps a container within Pod Security "restricted", and its root file system read-only besides. */
+export const restrictedContainer = {
+  securityContext: {
+    allowPrivilegeEscalation: false,
+    readOnlyRootFilesystem: true,
+    capabilities: { drop: ["ALL"] },
+  },
+  // Endpoints forget a pod only after its SIGTERM: without the pause, requests under way to it are refused.
+  lifecycle: { preStop: { sleep: { seconds: endpointRemovalSeconds } } },
+} satisfies Partial<Container>;
+
+/** What every pod of the stack has: no token, no root, the runtime's seccomp profile (CIS 5.1.6, 5.7.2, 5.7.3). */
+export function restrictedPod(serviceAccountName: pulumi.Input<string>) {
+  return {
+    serviceAccountName,
+    automountServiceAccountToken: false,
+    enableServiceLinks: false,
+    securityContext: {
+      runAsNonRoot: true,
+      runAsUser: unprivilegedId,
+      runAsGroup: unprivilegedId,
+      fsGroup: unprivilegedId,
+      fsGroupChangePolicy: "OnRootMismatch",
+      seccompProfile: { type: "RuntimeDefault" },
+    },
+  } satisfies Partial<PodSpec>;
+}
+
+/** Replicas on different nodes where there are any, as evenly as zones and nodes allow. */
+export function spread(labels: Record<string, string>) {
+  const labelSelector = { matchLabels: labels };
+  return {
+    topologySpreadConstraints: ["topology.kubernetes.io/zone", "kubernetes.io/hostname"].map((topologyKey) => ({
+      maxSkew: 1,
+      topologyKey,
+      whenUnsatisfiable: "ScheduleAnyway",
+      labelSelector,
+    })),
+  } satisfies Partial<PodSpec>;
+}
+
+/** Memory is promised in full, so that a pod is never killed for what it was given; CPU may be borrowed. */
+export function resourceRequirements({ cpu, memory }: { cpu: string; memory: string }) {
+  return { requests: { cpu, memory }, limits: { memory } };
+}
+
+/** A probe over TLS; the kubelet does not check the certificate. */
+export function httpsProbe(path: string, port: number) {
+  return { httpGet: { path, port, scheme: "HTTPS" }, timeoutSeconds: 5 };
+}
+
+/**
+ * Services are not awaited: Pulumi would wait for their endpoints, and so for pods that are declared after
+ * them (pulumi-kubernetes #1974). The workloads' own roll-outs tell when the stack is ready.
+ */
+export const notAwaited = { "pulumi.com/skipAwait": "true" };
