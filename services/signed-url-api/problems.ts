@@ -1,0 +1,80 @@
+/**
+ * An answer that is an error, as RFC 9457 describes it. `type` is stable: clients may switch on it.
+ *
+ * The body carries nothing of the single request (no instance, no request id): two requests with the same
+ * problem get the same bytes, so that an absent job can't be told from somebody else's.
+ */
+export class Problem extends Error {
+  override readonly name = "Problem";
+  readonly status: number;
+  readonly slug: string;
+  readonly title: string;
+  readonly detail: string | undefined;
+  readonly headers: Readonly<Record<string, string>>;
+
+  constructor(
+    status: number,
+    slug: string,
+    title: string,
+    more: { detail?: string; headers?: Record<string, string>; cause?: Error } = {},
+  ) {
+    super(title, { cause: more.cause });
+    this.status = status;
+    this.slug = slug;
+    this.title = title;
+    this.detail = more.detail;
+    this.headers = more.headers ?? {};
+  }
+
+  /** The body, of media type `application/problem+json`. */
+  body(): string {
+    const { status, title, detail } = this;
+    return JSON.stringify({ type: `urn:problem-type:geocrop:${this.slug}`, title, status, detail });
+  }
+}
+
+/** No such job, or not this user's: one answer for both (OWASP API1:2023). */
+export const jobNotFound = (): Problem =>
+  new Problem(404, "job-not-found", "No such job", {
+    detail: "There is no job with this id among those you may read.",
+  });
+
+/** The job is the user's and has no result yet. */
+export const resultNotReady = (): Problem =>
+  new Problem(409, "result-not-ready", "The job has no result yet", {
+    detail: "Ask again when the job has ended.",
+    headers: { "retry-after": "30" },
+  });
+
+/** @param pattern - what an id must look like */
+export const invalidJobId = (pattern: string): Problem =>
+  new Problem(400, "invalid-job-id", "Not a job id", {
+    detail: `A job id matches ^${pattern}$ and is not percent-encoded.`,
+  });
+
+/** @param detail - which part of the request, and what it must be */
+export const invalidRequest = (detail: string): Problem =>
+  new Problem(400, "invalid-request", "The request is not valid", { detail });
+
+/** No token: the challenge names no error (RFC 6750, section 3.1). */
+export const tokenMissing = (): Problem =>
+  new Problem(401, "token-missing", "A bearer token is needed", {
+    headers: { "www-authenticate": 'Bearer realm="geocrop"' },
+  });
+
+/** @param cause - for the log; the caller isn't told what is wrong with a token */
+export const tokenInvalid = (cause: Error): Problem =>
+  new Problem(401, "token-invalid", "The bearer token is not valid", {
+    headers: { "www-authenticate": 'Bearer realm="geocrop", error="invalid_token"' },
+    cause,
+  });
+
+/** Something the API depends on fails: nobody is let in, and nobody is told that a job is absent. */
+export const unavailable = (cause: Error): Problem =>
+  new Problem(503, "unavailable", "The service can't answer now", { headers: { "retry-after": "5" }, cause });
+
+export const routeNotFound = (): Problem => new Problem(404, "route-not-found", "No such address");
+
+/** @param cause - the unexpected error, for the log only */
+export const internalError = (cause: Error): Problem =>
+  new Problem(500, "internal-error", "The service failed", { cause });
