@@ -1,0 +1,107 @@
+/** A value as JSON knows it. */
+export type Json = string | number | boolean | null | readonly Json[] | { readonly [key: string]: Json };
+
+const MASK = "***";
+
+/**
+ * Names, as a header, a query parameter or a JSON key, whose value alone opens a door. MinIO copies every
+ * header and every query parameter of a request into its audit entry and redacts nothing.
+ */
+const HEADERS = ["proxy-authorization", "authorization", "set-cookie", "cookie"];
+const PARAMETERS = [
+  "x-amz-signature",
+  "x-amz-security-token",
+  // Server-side encryption with the client's own key: the key itself is sent.
+  "x-amz-server-side-encryption-customer-key",
+  "x-amz-copy-source-server-side-encryption-customer-key",
+  // STS requests carry the caller's identity token or LDAP password.
+  "webidentitytoken",
+  "ldappassword",
+];
+/** Signature Version 2, and a field of version 4's Authorization header. Too common a word to hide in any text. */
+const BARE_SIGNATURE = "signature";
+const CREDENTIAL = "x-amz-credential";
+
+const secretNames = new Set([...HEADERS, ...PARAMETERS, BARE_SIGNATURE]);
+
+/** Undoes percent-encoding, however often it was applied: a client chooses the names it sends. */
+function decoded(text: string): string {
+  let current = text;
+  for (let round = 0; round < 8; round += 1) {
+    const next = current.replaceAll(/%([0-9a-f]{2})/gi, (_, hex: string) =>
+      String.fromCodePoint(Number.parseInt(hex, 16)),
+    );
+    if (next === current) break;
+    current = next;
+  }
+  return current;
+}
+
+/** The access key names the identity and is no secret; the rest of the scope says nothing the entry does not. */
+function accessKey(credential: string): string {
+  return /^[\w.-]{1,128}/.exec(decoded(credential))?.[0] ?? MASK;
+}
+
+/** Matches a name whether its characters are plain, percent-encoded (repeatedly too) or JSON escapes. */
+function spelled(name: string): string {
+  return Array.from(name, (character) => {
+    const cases = new Set([character, character.toUpperCase()]);
+    const codes = Array.from(cases, (one) => one.charCodeAt(0).toString(16)).join("|");
+    return String.raw`(?:${character}|%(?:25)*(?:${codes})|\\u00(?:${codes}))`;
+  }).join("");
+}
+
+/** `names`, what stands between a name and its value, and the value. */
+function assignment(names: readonly string[], value: string): RegExp {
+  const separator = String.raw`(?:\\*["'])?\s*(?:[:=]|%(?:25)*3[ad])\s*(?:\[\s*)?`;
+  return new RegExp(`(${names.map(spelled).join("|")})(${separator})(${value})`, "gi");
+}
+
+const TO_DELIMITER = String.raw`(?:(?!%(?:25)*26)[^&\s"'\\,;<>}])+`;
+const QUOTED_OR_TO_DELIMITER = String.raw`\\+"[^"\\]*|"(?:[^"\\]|\\[^])*|${TO_DELIMITER}`;
+const TO_LINE_END = String.raw`[^\r\n]+`;
+
+const parameters = assignment(PARAMETERS, QUOTED_OR_TO_DELIMITER);
+const bareSignature = assignment([BARE_SIGNATURE], QUOTED_OR_TO_DELIMITER);
+const headers = assignment(HEADERS, TO_LINE_END);
+const credential = assignment([CREDENTIAL], String.raw`(?:\\*")?${TO_DELIMITER}`);
+
+/** Masks secret parameters (`name=value`, `"name":"value"`, however encoded) wherever they stand in a text. */
+export function maskText(text: string): string {
+  return text
+    .replaceAll(parameters, `$1$2${MASK}`)
+    .replaceAll(credential, (_, name: string, separator: string, value: string) => {
+      const quotes = /^\\*"/.exec(value)?.[0] ?? "";
+      return name + separator + quotes + accessKey(value.slice(quotes.length));
+    });
+}
+
+/**
+ * {@link maskText} for text that could not be read as an event, where too much is better than too little:
+ * whatever looks like a digest (a signature is 64 hex digits), a signed token or an authorisation scheme goes
+ * too, since its name may be torn off.
+ */
+export function maskUnparsed(text: string): string {
+  return maskText(text)
+    .replaceAll(headers, `$1$2${MASK}`)
+    .replaceAll(bareSignature, `$1$2${MASK}`)
+    .replaceAll(/[0-9a-f]{40,}/gi, MASK)
+    .replaceAll(/\beyJ[\w-]{1,4096}(?:\.[\w-]*){1,4}/g, MASK)
+    .replaceAll(/\b(Bearer|Basic|AWS4-HMAC-SHA256|AWS)\s+[^\s",]+/gi, `$1 ${MASK}`);
+}
+
+/** A copy of an audit event without its secrets: by name at any depth, and inside any string. */
+export function maskEvent(value: Json, name = ""): Json {
+  const plainName = decoded(name).trim().toLowerCase();
+  if (secretNames.has(plainName)) return MASK;
+  if (typeof value === "string") return plainName === CREDENTIAL ? accessKey(value) : maskText(value);
+  if (value === null || typeof value !== "object") return value;
+  if (isList(value)) return value.map((item) => maskEvent(item, name));
+  return Object.fromEntries(
+    Object.entries(value).map(([key, item]) => [maskText(key), maskEvent(item, key)]),
+  );
+}
+
+function isList(value: object): value is readonly Json[] {
+  return Array.isArray(value);
+}

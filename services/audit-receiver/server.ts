@@ -1,0 +1,67 @@
+import { readFileSync, unwatchFile, watchFile } from "node:fs";
+import { readFile } from "node:fs/promises";
+import { createServer } from "node:https";
+import { join } from "node:path";
+import { inspect } from "node:util";
+import { createApp } from "./app.ts";
+import { openJournal } from "./journal.ts";
+import { readSettings } from "./settings.ts";
+
+/** A request under way at SIGTERM gets this long, in milliseconds, to be stored and answered. */
+const DRAIN_TIMEOUT = 10_000;
+/** How often the certificate file is looked at, in milliseconds. Kubernetes itself takes up to a minute. */
+const CERTIFICATE_POLL = 5_000;
+
+function log(level: "info" | "error", message: string, error?: unknown): void {
+  const reason =
+    error === undefined ? {} : { error: error instanceof Error ? error.message : inspect(error) };
+  process.stdout.write(`${JSON.stringify({ time: new Date().toISOString(), level, message, ...reason })}\n`);
+}
+
+const settings = readSettings(process.env);
+const certificate = join(settings.tlsDir, "tls.crt");
+const readKeyPair = (): { cert: Buffer; key: Buffer } => ({
+  cert: readFileSync(certificate),
+  key: readFileSync(join(settings.tlsDir, "tls.key")),
+});
+
+const journal = await openJournal(settings.dataDir);
+const app = createApp({
+  journal,
+  token: async () => (await readFile(settings.tokenFile, "utf8")).trim(),
+  report: (message, error) => {
+    log("error", message, error);
+  },
+});
+const server = createServer({ ...readKeyPair(), minVersion: "TLSv1.2", keepAliveTimeout: 65_000 }, app);
+
+watchFile(certificate, { interval: CERTIFICATE_POLL, persistent: false }, () => {
+  try {
+    server.setSecureContext({ ...readKeyPair(), minVersion: "TLSv1.2" });
+    log("info", "took up the renewed certificate");
+  } catch (error) {
+    log("error", "the renewed certificate cannot be used; the former one stays", error);
+  }
+});
+
+function stop(): void {
+  log("info", "stopping");
+  unwatchFile(certificate);
+  setTimeout(() => {
+    server.closeAllConnections();
+  }, DRAIN_TIMEOUT).unref();
+  server.close(() => {
+    journal.close().catch((error: unknown) => {
+      log("error", "the journal did not close cleanly", error);
+      process.exitCode = 1;
+    });
+  });
+}
+
+process.once("SIGTERM", stop);
+process.once("SIGINT", stop);
+server.listen(settings.port, () => {
+  const address = server.address();
+  const port = typeof address === "object" ? address?.port : undefined;
+  log("info", `listening on port ${port ?? settings.port}, writing to ${settings.dataDir}`);
+});
