@@ -6,6 +6,7 @@
 import { mkdir, realpath } from "node:fs/promises";
 import { parseArgs } from "node:util";
 import { KubeConfig } from "@kubernetes/client-node";
+import { nodeName } from "../layout.ts";
 import { startEnforcer } from "./enforcer.ts";
 import { logToStdout } from "./log.ts";
 import { startVolumes } from "./volumes.ts";
@@ -15,15 +16,15 @@ const { values } = parseArgs({
     kubeconfig: { type: "string" },
     bridge: { type: "string", default: "cni0" },
     "volumes-dir": { type: "string" },
-    "node-name": { type: "string" },
+    "node-name": { type: "string", default: nodeName },
     "storage-class": { type: "string", default: "sandbox" },
   },
 });
-const { kubeconfig, bridge, "volumes-dir": volumesDir, "node-name": nodeName } = values;
-if (kubeconfig === undefined || volumesDir === undefined || nodeName === undefined) {
+const { kubeconfig, bridge, "volumes-dir": volumesDir } = values;
+if (kubeconfig === undefined || volumesDir === undefined) {
   process.stderr.write(
-    "usage: node sandbox/node-agent/main.ts --kubeconfig FILE --volumes-dir DIR --node-name NAME" +
-      " [--bridge cni0] [--storage-class sandbox]\n",
+    "usage: node sandbox/node-agent/main.ts --kubeconfig FILE --volumes-dir DIR" +
+      " [--bridge cni0] [--node-name NAME] [--storage-class sandbox]\n",
   );
   process.exit(2);
 }
@@ -42,7 +43,11 @@ await mkdir(volumesDir, { recursive: true, mode: 0o700 });
 await startEnforcer(kubeConfig, bridge, logToStdout);
 startVolumes(
   kubeConfig,
-  { volumesDir: await realpath(volumesDir), nodeName, storageClass: values["storage-class"] },
+  {
+    volumesDir: await realpath(volumesDir),
+    nodeName: values["node-name"],
+    storageClass: values["storage-class"],
+  },
   logToStdout,
 );
 logToStdout("node-agent: started (a test fixture; IPv4 only)");
