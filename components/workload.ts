@@ -52,12 +52,14 @@ export function restrictedPod(serviceAccountName: pulumi.Input<string>) {
 export function spread(labels: Record<string, string>) {
   const labelSelector = { matchLabels: labels };
   return {
-    topologySpreadConstraints: ["topology.kubernetes.io/zone", "kubernetes.io/hostname"].map((topologyKey) => ({
-      maxSkew: 1,
-      topologyKey,
-      whenUnsatisfiable: "ScheduleAnyway",
-      labelSelector,
-    })),
+    topologySpreadConstraints: ["topology.kubernetes.io/zone", "kubernetes.io/hostname"].map(
+      (topologyKey) => ({
+        maxSkew: 1,
+        topologyKey,
+        whenUnsatisfiable: "ScheduleAnyway",
+        labelSelector,
+      }),
+    ),
   } satisfies Partial<PodSpec>;
 }
 

@@ -1,0 +1,123 @@
+import * as kubernetes from "@pulumi/kubernetes";
+import * as pulumi from "@pulumi/pulumi";
+
+import { tlsSecretName } from "./certificates.ts";
+import { secretData } from "./secrets.ts";
+import {
+  httpsProbe,
+  notAwaited,
+  podLabels,
+  resourceRequirements,
+  restrictedContainer,
+  restrictedPod,
+} from "./workload.ts";
+
+const labels = podLabels("audit-receiver", "audit-log");
+const port = 8443;
+const directory = "/var/lib/audit";
+
+export interface AuditLogArgs {
+  readonly namespace: string;
+  /** Pinned by digest. */
+  readonly image: pulumi.Input<string>;
+  /** What MinIO must show to be taken for itself. */
+  readonly token: pulumi.Input<string>;
+  /** Size of the volume that the audit trail is kept on. */
+  readonly storage: string;
+  /** @default the cluster's default StorageClass */
+  readonly storageClass?: string | undefined;
+  readonly resources: { readonly cpu: string; readonly memory: string };
+  /** Keeps `pulumi destroy` from the StatefulSet, and so the audit trail. */
+  readonly protect: boolean;
+}
+
+/**
+ * Takes MinIO's audit events, masks the live signatures in them, and keeps them. One pod: it writes one chain
+ * of hashes, and MinIO queues on disk while it is away.
+ */
+export class AuditLog extends pulumi.ComponentResource {
+  /** Where MinIO sends its events. */
+  readonly endpoint: string;
+
+  constructor(name: string, args: AuditLogArgs, opts?: pulumi.ComponentResourceOptions) {
+    super("geocrop:storage:AuditLog", name, {}, opts);
+    const parent = { parent: this };
+    const { namespace } = args;
+    const selector = { matchLabels: { app: "audit-receiver" } };
+
+    const token = new kubernetes.core.v1.Secret(
+      `${name}-token`,
+      { metadata: { name: "audit-token", namespace }, data: secretData({ token: args.token }) },
+      parent,
+    );
+    const account = new kubernetes.core.v1.ServiceAccount(
+      `${name}-account`,
+      { metadata: { name: "audit-receiver", namespace }, automountServiceAccountToken: false },
+      parent,
+    );
+    const service = new kubernetes.core.v1.Service(
+      `${name}-service`,
+      {
+        metadata: { name: "audit-receiver", namespace, labels, annotations: notAwaited },
+        spec: { selector: selector.matchLabels, ports: [{ name: "https", port, targetPort: port }] },
+      },
+      parent,
+    );
+    new kubernetes.apps.v1.StatefulSet(
+      `${name}-pods`,
+      {
+        metadata: { name: "audit-receiver", namespace, labels },
+        spec: {
+          serviceName: service.metadata.name,
+          replicas: 1,
+          selector,
+          template: {
+            metadata: { labels },
+            spec: {
+              ...restrictedPod(account.metadata.name),
+              containers: [
+                {
+                  ...restrictedContainer,
+                  name: "audit-receiver",
+                  image: args.image,
+                  env: [
+                    { name: "PORT", value: String(port) },
+                    { name: "TLS_DIR", value: "/etc/geocrop/tls" },
+                    { name: "TOKEN_FILE", value: "/etc/geocrop/audit-token/token" },
+                    { name: "DATA_DIR", value: directory },
+                  ],
+                  ports: [{ name: "https", containerPort: port }],
+                  resources: resourceRequirements(args.resources),
+                  readinessProbe: { ...httpsProbe("/readyz", port), periodSeconds: 3 },
+                  livenessProbe: { ...httpsProbe("/healthz", port), periodSeconds: 10 },
+                  volumeMounts: [
+                    { name: "trail", mountPath: directory },
+                    { name: "tls", mountPath: "/etc/geocrop/tls", readOnly: true },
+                    { name: "token", mountPath: "/etc/geocrop/audit-token", readOnly: true },
+                  ],
+                },
+              ],
+              volumes: [
+                { name: "tls", secret: { secretName: tlsSecretName("audit-receiver") } },
+                { name: "token", secret: { secretName: token.metadata.name } },
+              ],
+            },
+          },
+          volumeClaimTemplates: [
+            {
+              metadata: { name: "trail" },
+              spec: {
+                accessModes: ["ReadWriteOnce"],
+                resources: { requests: { storage: args.storage } },
+                ...(args.storageClass === undefined ? {} : { storageClassName: args.storageClass }),
+              },
+            },
+          ],
+        },
+      },
+      { parent: this, protect: args.protect, customTimeouts: { create: "3m", update: "5m", delete: "3m" } },
+    );
+    this.endpoint = `https://audit-receiver.${namespace}.svc.cluster.local:${port}/audit`;
+    this.registerOutputs({ endpoint: this.endpoint });
+  }
+}

@@ -1,0 +1,220 @@
+/** What the download gateway's nginx is told. Everything has the place it has in the pod unless stated. */
+export interface NginxConfigArgs {
+  /** MinIO's Service as `host:port`. The host is also the name its certificate must carry. */
+  readonly upstream: string;
+  /** The one bucket that is reachable. @default geocrop-results */
+  readonly bucket?: string;
+  /** @default 8443 */
+  readonly port?: number;
+  /** Directory with `tls.crt`, `tls.key` and `ca.crt`. @default /etc/geocrop/tls */
+  readonly tlsDir?: string;
+  /** Writable directory for the pid and temporary files. @default /tmp */
+  readonly tempDir?: string;
+  /** Worker processes. Not nginx's `auto`, which counts the node's cores, not the pod's. @default 2 */
+  readonly workers?: number;
+  /** Where the access log goes: a file that nginx can open. @default /dev/stdout */
+  readonly accessLog?: string;
+}
+
+/**
+ * The request headers MinIO gets from the client; nothing else of a request's header is passed on. Host is as the
+ * client sent it, since the signature covers it. No `x-amz-*` among them: MinIO obeys some of those although the
+ * signature does not cover them (CVE-2026-97731). Origin is for MinIO's CORS answer to web frontends.
+ */
+const passedHeaders = {
+  Host: "$http_host",
+  Range: "$http_range",
+  "If-Range": "$http_if_range",
+  "If-Match": "$http_if_match",
+  "If-None-Match": "$http_if_none_match",
+  "If-Modified-Since": "$http_if_modified_since",
+  "If-Unmodified-Since": "$http_if_unmodified_since",
+  "User-Agent": "$http_user_agent",
+  Origin: "$http_origin",
+  // MinIO takes the audit entry's remote address from here. The client's own such header is not passed.
+  "X-Forwarded-For": "$remote_addr",
+  // Keeps the connection to MinIO open; the body of a GET, if a client sends one, is not passed.
+  Connection: '""',
+  "Content-Length": '""',
+};
+
+/** Without these a URL is not signed in its query. MinIO reads their names case-sensitively, and so does this. */
+const signedParameters = [
+  "X-Amz-Algorithm=AWS4-HMAC-SHA256",
+  "X-Amz-Credential=[^&#]+",
+  "X-Amz-Expires=[0-9]+",
+  "X-Amz-Signature=[0-9a-f]{64}",
+];
+
+/** Fields of the access log. The path is without the query, which is a credential. */
+const logFields = {
+  time: "$time_iso8601",
+  remote_addr: "$remote_addr",
+  method: "$request_method",
+  path: "$uri",
+  status: "$status",
+  bytes: "$body_bytes_sent",
+  range: "$http_range",
+  duration: "$request_time",
+  tls: "$ssl_protocol",
+  user_agent: "$http_user_agent",
+  upstream_addr: "$upstream_addr",
+  upstream_status: "$upstream_status",
+  upstream_connect_time: "$upstream_connect_time",
+  upstream_header_time: "$upstream_header_time",
+  request_id: "$upstream_http_x_amz_request_id",
+};
+
+/** Mozilla's "intermediate" for TLS 1.2, guidelines 5.8; the 1.3 suites are OpenSSL's own, the same three. */
+const ciphers = [
+  "ECDHE-ECDSA-AES128-GCM-SHA256",
+  "ECDHE-RSA-AES128-GCM-SHA256",
+  "ECDHE-ECDSA-AES256-GCM-SHA384",
+  "ECDHE-RSA-AES256-GCM-SHA384",
+  "ECDHE-ECDSA-CHACHA20-POLY1305",
+  "ECDHE-RSA-CHACHA20-POLY1305",
+];
+
+/**
+ * The raw request target that may pass: `/<bucket>/jobs/<id>/<name>` with the parameters of a signature. Segments are
+ * what a signer produces (unreserved characters and percent-encoding), none of them empty, `.` or `..`, and no
+ * encoded slash, backslash, dot, percent sign or NUL, so that nginx and MinIO can't read two different paths.
+ */
+function signedTarget(bucket: string): string {
+  const segment = String.raw`/(?!\.{1,2}[/?])(?:[A-Za-z0-9._~-]|%(?!00|2[5EFef]|5[Cc])[0-9A-Fa-f]{2})+`;
+  const parameters = signedParameters.map((parameter) => `(?=(?:[^#]*&)?${parameter}(?:&|$))`).join("");
+  return String.raw`^/${bucket}/jobs(?:${segment}){2,}\?${parameters}[^#]+$`;
+}
+
+/**
+ * nginx.conf of the download gateway: the one door to MinIO from outside, for signed downloads only. Tried with nginx
+ * 1.22 and meant for all later ones.
+ *
+ * The request goes on byte for byte as it came (`proxy_pass` without a path), because the signature covers path
+ * and query. Whether the signature is right is for MinIO to say.
+ */
+export function nginxConfig({
+  upstream,
+  bucket = "geocrop-results",
+  port = 8443,
+  tlsDir = "/etc/geocrop/tls",
+  tempDir = "/tmp",
+  workers = 2,
+  accessLog = "/dev/stdout",
+}: NginxConfigArgs): string {
+  const host = upstream.replace(/:\d+$/, "");
+  return `daemon off;
+worker_processes ${workers};
+pid ${tempDir}/nginx.pid;
+# Start, stop and worker failures. They belong to no request.
+error_log stderr notice;
+
+events {
+  worker_connections 4096;
+}
+
+http {
+  # nginx ends each error of a request with its whole request line and upstream URL, a live signature included, and
+  # no setting leaves them out. So these go nowhere; the access log has the status, MinIO's own and the timings.
+  error_log /dev/null emerg;
+
+  log_format json escape=json '{${Object.entries(logFields)
+    .map(([name, variable]) => `"${name}":"${variable}"`)
+    .join(",")}}';
+  access_log ${accessLog} json;
+
+  client_body_temp_path ${tempDir}/client-body;
+  proxy_temp_path ${tempDir}/proxy;
+  fastcgi_temp_path ${tempDir}/fastcgi;
+  uwsgi_temp_path ${tempDir}/uwsgi;
+  scgi_temp_path ${tempDir}/scgi;
+
+  default_type text/plain;
+  server_tokens off;
+  sendfile off;
+  tcp_nodelay on;
+  keepalive_timeout 65s;
+  client_header_timeout 10s;
+  client_body_timeout 10s;
+  send_timeout 60s;
+  large_client_header_buffers 4 8k;
+  client_max_body_size 1;
+
+  map $request_uri $signed_download {
+    default 0;
+    "~${signedTarget(bucket)}" 1;
+  }
+
+  # A path with a variable is read at each handshake, so a renewed certificate holds at once, without a reload.
+  map "" $tls_dir {
+    default ${tlsDir};
+  }
+
+  upstream minio {
+    server ${upstream} max_fails=0;
+    keepalive 32;
+    # Below MinIO's 30 s, or a request could meet a connection that MinIO is just closing.
+    keepalive_timeout 20s;
+  }
+
+  server {
+    listen ${port} ssl;
+
+    ssl_certificate $tls_dir/tls.crt;
+    ssl_certificate_key $tls_dir/tls.key;
+    ssl_protocols TLSv1.2 TLSv1.3;
+    ssl_ciphers ${ciphers.join(":")};
+    ssl_ecdh_curve X25519:prime256v1:secp384r1;
+    ssl_prefer_server_ciphers off;
+    ssl_session_cache shared:tls:10m;
+    ssl_session_timeout 1d;
+    ssl_session_tickets off;
+
+    add_header Strict-Transport-Security "max-age=63072000" always;
+    add_header X-Content-Type-Options nosniff always;
+    # The address of a download is a credential, which a page must not pass on.
+    add_header Referrer-Policy no-referrer always;
+
+    location = /healthz {
+      access_log off;
+      return 200 "ok\\n";
+    }
+
+    location / {
+      limit_except GET {
+        deny all;
+      }
+      if ($signed_download = 0) {
+        return 403 "Only signed download URLs pass here.\\n";
+      }
+
+      proxy_pass https://minio;
+      proxy_http_version 1.1;
+      proxy_pass_request_body off;
+      proxy_pass_request_headers off;
+${Object.entries(passedHeaders)
+  .map(([name, value]) => `      proxy_set_header ${name} ${value};`)
+  .join("\n")}
+
+      proxy_ssl_verify on;
+      proxy_ssl_verify_depth 3;
+      proxy_ssl_trusted_certificate ${tlsDir}/ca.crt;
+      proxy_ssl_name ${host};
+      proxy_ssl_server_name on;
+      proxy_ssl_protocols TLSv1.2 TLSv1.3;
+
+      # Read ahead in memory only, so that a slow client costs a fixed 320 KiB and never the disk.
+      proxy_buffer_size 64k;
+      proxy_buffers 4 64k;
+      proxy_busy_buffers_size 128k;
+      proxy_max_temp_file_size 0;
+      proxy_connect_timeout 5s;
+      proxy_read_timeout 60s;
+
+      proxy_hide_header Strict-Transport-Security;
+      proxy_hide_header X-Content-Type-Options;
+    }
+  }
+}
+`;
+}

@@ -1,0 +1,208 @@
+import * as kubernetes from "@pulumi/kubernetes";
+import * as pulumi from "@pulumi/pulumi";
+
+import type { Settings } from "../config.ts";
+import { AuditLog } from "./audit-log.ts";
+import { Certificates, serverNames } from "./certificates.ts";
+import { Credentials } from "./credentials.ts";
+import { DownloadGateway } from "./download-gateway.ts";
+import { apiSignerPolicy, jobSubmitterPolicy, workerPolicy } from "./iam-policies.ts";
+import { MinioAdmin } from "./minio-admin.ts";
+import { MinioIdentity } from "./minio-identity.ts";
+import { minioPort, MinioServer } from "./minio-server.ts";
+import { NetworkPolicies } from "./network-policies.ts";
+import { PrivateBucket } from "./private-bucket.ts";
+import { bytesOf } from "./quantity.ts";
+import { SignedUrlApi } from "./signed-url-api.ts";
+import { DevIssuer, type TokenRules } from "./token-issuer.ts";
+
+const inputBuckets = ["geocrop-baselines", "geocrop-datasets", "geocrop-models"];
+const resultsBucket = "geocrop-results";
+
+/** Pod Security "restricted", at the version these manifests were written for. */
+const podSecurity = Object.fromEntries(
+  ["enforce", "audit", "warn"].flatMap((mode) => [
+    [`pod-security.kubernetes.io/${mode}`, "restricted"],
+    [`pod-security.kubernetes.io/${mode}-version`, "v1.35"],
+  ]),
+);
+
+/** The whole of geocrop's private storage. Its parts depend on one another in the order they are read here. */
+export class GeocropStorage extends pulumi.ComponentResource {
+  readonly namespace: pulumi.Output<string>;
+  /** Where services in the cluster find MinIO. */
+  readonly minioEndpoint: string;
+  readonly buckets: Readonly<Record<string, pulumi.Output<string>>>;
+
+  constructor(name: string, settings: Settings, opts?: pulumi.ComponentResourceOptions) {
+    super("geocrop:storage:GeocropStorage", name, {}, opts);
+    const parent = { parent: this };
+    const { namespace, images, protectData: protect } = settings;
+
+    const home = new kubernetes.core.v1.Namespace(
+      `${name}-namespace`,
+      { metadata: { name: namespace, labels: podSecurity } },
+      { parent: this, protect },
+    );
+    const inNamespace = { parent: this, dependsOn: [home] };
+
+    const policies = new NetworkPolicies(
+      `${name}-network`,
+      {
+        namespace,
+        minioReplicas: settings.minio.replicas,
+        fetchesTokenKeys: settings.api.auth.mode === "jwks-url",
+      },
+      inNamespace,
+    );
+    const certificates = new Certificates(
+      `${name}-certificates`,
+      { namespace, tls: settings.tls, servers: servers(settings) },
+      inNamespace,
+    );
+    const credentials = new Credentials(
+      `${name}-credentials`,
+      { namespace, generation: settings.credentials.generation },
+      inNamespace,
+    );
+    // No pod before the policies that close it in and the Secrets that it mounts.
+    const prepared = { parent: this, dependsOn: [policies, certificates, credentials] };
+
+    const audit = new AuditLog(
+      `${name}-audit`,
+      {
+        namespace,
+        image: images.auditReceiver,
+        token: credentials.auditToken,
+        storage: settings.audit.storage,
+        storageClass: settings.audit.storageClass,
+        resources: settings.audit.resources,
+        protect,
+      },
+      prepared,
+    );
+    const server = new MinioServer(
+      `${name}-minio`,
+      {
+        namespace,
+        image: images.minio,
+        replicas: settings.minio.replicas,
+        storage: settings.minio.storage,
+        storageClass: settings.minio.storageClass,
+        resources: settings.minio.resources,
+        root: credentials.root,
+        authorityHash: certificates.authorityHash,
+        audit: {
+          endpoint: audit.endpoint,
+          token: credentials.auditToken,
+          queueStorage: settings.audit.queueStorage,
+          storageClass: settings.audit.storageClass,
+        },
+        protect,
+      },
+      { parent: this, dependsOn: [policies, certificates, credentials, audit] },
+    );
+    const bucketNames = Object.keys(settings.buckets).toSorted();
+    const admin = new MinioAdmin(
+      `${name}-admin`,
+      {
+        namespace,
+        server,
+        credentials,
+        buckets: bucketNames,
+        emptiesBuckets: !protect,
+        tunnelPort: settings.tunnelPort,
+      },
+      parent,
+    );
+    const inMinio = { parent: this, provider: admin.provider };
+
+    this.buckets = Object.fromEntries(
+      Object.entries(settings.buckets).map(([bucket, { quota, noncurrentDays, expireDays }]) => [
+        bucket,
+        new PrivateBucket(
+          `${name}-bucket-${bucket}`,
+          { bucket, quota: bytesOf(quota), noncurrentDays, expireDays, protect },
+          inMinio,
+        ).bucket,
+      ]),
+    );
+    const identities = (
+      [
+        ["api-signer", apiSignerPolicy(resultsBucket)],
+        ["worker", workerPolicy(inputBuckets, resultsBucket)],
+        ["job-submitter", jobSubmitterPolicy(resultsBucket)],
+      ] as const
+    ).map(
+      ([identity, policy]) =>
+        new MinioIdentity(
+          `${name}-${identity}`,
+          { identity, policy, turns: credentials.turnsOf(identity) },
+          inMinio,
+        ),
+    );
+
+    new DownloadGateway(
+      `${name}-downloads`,
+      {
+        namespace,
+        image: images.downloadGateway,
+        replicas: settings.downloads.replicas,
+        expose: settings.downloads.expose,
+        resources: settings.downloads.resources,
+        upstream: `minio.${namespace}.svc.cluster.local:${minioPort}`,
+        resultsBucket,
+      },
+      // nginx looks the upstream's name up once, at its start.
+      { parent: this, dependsOn: [policies, certificates, server] },
+    );
+    new SignedUrlApi(
+      `${name}-api`,
+      {
+        namespace,
+        image: images.signedUrlApi,
+        replicas: settings.api.replicas,
+        expose: settings.api.expose,
+        resources: settings.api.resources,
+        minioEndpoint: server.endpoint,
+        resultsBucket,
+        downloadUrl: settings.downloads.publicUrl,
+        urlExpirySeconds: settings.api.urlExpirySeconds,
+        tokens: this.#tokenRules(name, settings, inNamespace),
+      },
+      { parent: this, dependsOn: [policies, certificates, credentials, ...identities] },
+    );
+
+    this.namespace = home.metadata.name;
+    this.minioEndpoint = server.endpoint;
+    this.registerOutputs({
+      namespace: this.namespace,
+      minioEndpoint: this.minioEndpoint,
+      buckets: this.buckets,
+    });
+  }
+
+  #tokenRules(name: string, settings: Settings, opts: pulumi.ComponentResourceOptions): TokenRules {
+    const { auth } = settings.api;
+    if (auth.mode === "dev-issuer") {
+      return new DevIssuer(`${name}-dev-issuer`, { namespace: settings.namespace }, opts).rules;
+    }
+    const { issuer, audience, algorithms, url } = auth;
+    return { issuer, audience, algorithms, keys: { url } };
+  }
+}
+
+function servers({ namespace, api, downloads }: Settings) {
+  const minio = serverNames("minio", namespace);
+  return [
+    {
+      ...minio,
+      // Peers call each other by pod; the tunnel ends on this machine.
+      dnsNames: [...minio.dnsNames, `*.minio-headless.${namespace}.svc.cluster.local`, "localhost"],
+      ipAddresses: ["127.0.0.1"],
+    },
+    serverNames("audit-receiver", namespace),
+    serverNames("geocrop-api", namespace, api.publicUrl),
+    serverNames("geocrop-downloads", namespace, downloads.publicUrl),
+  ];
+}

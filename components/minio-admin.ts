@@ -1,0 +1,72 @@
+import * as minio from "@pulumi/minio";
+import * as pulumi from "@pulumi/pulumi";
+
+import { tlsSecretName } from "./certificates.ts";
+import type { Credentials, KeyPair } from "./credentials.ts";
+import { provisionerPolicy } from "./iam-policies.ts";
+import { MinioIdentity } from "./minio-identity.ts";
+import { minioPort, minioRegion, type MinioServer } from "./minio-server.ts";
+import { openTunnel } from "./tunnel.ts";
+
+export interface MinioAdminArgs {
+  readonly namespace: string;
+  readonly server: MinioServer;
+  readonly credentials: Credentials;
+  readonly buckets: readonly string[];
+  /** Whether `pulumi destroy` may empty buckets. */
+  readonly emptiesBuckets: boolean;
+  readonly tunnelPort: number;
+}
+
+/**
+ * The way to MinIO's admin API, and who walks it: root makes the provisioner, the provisioner makes the rest.
+ */
+export class MinioAdmin extends pulumi.ComponentResource {
+  /** Works as the provisioner. */
+  readonly provider: minio.Provider;
+
+  constructor(name: string, args: MinioAdminArgs, opts?: pulumi.ComponentResourceOptions) {
+    super("geocrop:storage:MinioAdmin", name, {}, opts);
+    // The server's id is unknown until it runs, and so is the tunnel: a first preview does not open it.
+    const tunnel = args.server.statefulSet.id.apply(() =>
+      openTunnel({
+        namespace: args.namespace,
+        service: "minio",
+        port: minioPort,
+        localPort: args.tunnelPort,
+        certificateSecret: tlsSecretName("minio"),
+      }),
+    );
+    const provider = (
+      identity: string,
+      { accessKey, secretKey }: KeyPair,
+      dependsOn: readonly pulumi.Resource[],
+    ) =>
+      new minio.Provider(
+        `${name}-${identity}`,
+        {
+          minioServer: tunnel.address,
+          minioCacertFile: tunnel.authorityFile,
+          minioSsl: true,
+          minioRegion,
+          minioUser: accessKey,
+          // The provider's SDK does not mark it; ours has been secret from birth.
+          minioPassword: pulumi.secret(secretKey),
+        },
+        { parent: this, dependsOn: [...dependsOn] },
+      );
+
+    const root = provider("root", args.credentials.root, [args.server.statefulSet]);
+    const provisioner = new MinioIdentity(
+      `${name}-provisioner-identity`,
+      {
+        identity: "provisioner",
+        turns: args.credentials.turnsOf("provisioner"),
+        policy: provisionerPolicy(args.buckets, args.emptiesBuckets),
+      },
+      { parent: this, provider: root },
+    );
+    this.provider = provider("provisioner", provisioner.current, provisioner.attachments);
+    this.registerOutputs({});
+  }
+}

@@ -1,0 +1,87 @@
+import * as kubernetes from "@pulumi/kubernetes";
+import * as pulumi from "@pulumi/pulumi";
+
+type PolicySpec = kubernetes.types.input.networking.v1.NetworkPolicySpec;
+type Peer = kubernetes.types.input.networking.v1.NetworkPolicyPeer;
+
+/** Pods that may talk to MinIO, by the user's document: "Allow only geocrop-api and geocrop-worker pods". */
+const storageClients = ["geocrop-api", "geocrop-worker"];
+
+export interface NetworkPoliciesArgs {
+  readonly namespace: pulumi.Input<string>;
+  /** MinIO pods talk to one another where there are several. */
+  readonly minioReplicas: number;
+  /** Whether the API fetches its token issuer's keys from outside. */
+  readonly fetchesTokenKeys: boolean;
+}
+
+/** Everything in the namespace is closed, both ways, but for what is listed in `networkPolicySpecs`. */
+export class NetworkPolicies extends pulumi.ComponentResource {
+  constructor(name: string, args: NetworkPoliciesArgs, opts?: pulumi.ComponentResourceOptions) {
+    super("geocrop:storage:NetworkPolicies", name, {}, opts);
+    for (const [policy, spec] of Object.entries(networkPolicySpecs(args))) {
+      new kubernetes.networking.v1.NetworkPolicy(
+        `${name}-${policy}`,
+        { metadata: { name: policy, namespace: args.namespace }, spec },
+        { parent: this },
+      );
+    }
+    this.registerOutputs({});
+  }
+}
+
+const pods = (...apps: string[]): Peer => ({
+  podSelector: { matchExpressions: [{ key: "app", operator: "In", values: apps }] },
+});
+const tcp = (port: number) => [{ protocol: "TCP", port }];
+const clusterDns: Peer = {
+  namespaceSelector: { matchLabels: { "kubernetes.io/metadata.name": "kube-system" } },
+  podSelector: { matchLabels: { "k8s-app": "kube-dns" } },
+};
+
+/** The policies by name. A peer without a namespace selector is a pod of this namespace only. */
+export function networkPolicySpecs(
+  args: Pick<NetworkPoliciesArgs, "minioReplicas" | "fetchesTokenKeys">,
+): Record<string, PolicySpec> {
+  const minio = pods("minio");
+  const peers = args.minioReplicas > 1 ? ["minio"] : [];
+  return {
+    "default-deny": { podSelector: {}, policyTypes: ["Ingress", "Egress"] },
+    "allow-dns": {
+      podSelector: {},
+      policyTypes: ["Egress"],
+      egress: [{ to: [clusterDns], ports: [...tcp(53), { protocol: "UDP", port: 53 }] }],
+    },
+    minio: {
+      podSelector: { matchLabels: { app: "minio" } },
+      policyTypes: ["Ingress", "Egress"],
+      ingress: [{ from: [pods(...storageClients, "geocrop-downloads", ...peers)], ports: tcp(9000) }],
+      egress: [
+        { to: [pods("audit-receiver")], ports: tcp(8443) },
+        ...(peers.length > 0 ? [{ to: [minio], ports: tcp(9000) }] : []),
+      ],
+    },
+    "storage-clients": {
+      podSelector: { matchExpressions: [{ key: "app", operator: "In", values: storageClients }] },
+      policyTypes: ["Egress"],
+      egress: [{ to: [minio], ports: tcp(9000) }],
+    },
+    "signed-url-api": {
+      podSelector: { matchLabels: { app: "geocrop-api", "app.kubernetes.io/component": "signed-url-api" } },
+      policyTypes: ["Ingress", "Egress"],
+      ingress: [{ ports: tcp(8443) }],
+      ...(args.fetchesTokenKeys ? { egress: [{ ports: tcp(443) }] } : {}),
+    },
+    "download-gateway": {
+      podSelector: { matchLabels: { app: "geocrop-downloads" } },
+      policyTypes: ["Ingress", "Egress"],
+      ingress: [{ ports: tcp(8443) }],
+      egress: [{ to: [minio], ports: tcp(9000) }],
+    },
+    "audit-receiver": {
+      podSelector: { matchLabels: { app: "audit-receiver" } },
+      policyTypes: ["Ingress", "Egress"],
+      ingress: [{ from: [minio], ports: tcp(8443) }],
+    },
+  };
+}

@@ -1,0 +1,152 @@
+import { mkdirSync, rmSync, writeFileSync } from "node:fs";
+import { get } from "node:https";
+import { createServer, type Server, type Socket } from "node:net";
+import { dirname } from "node:path";
+import { setTimeout as pause } from "node:timers/promises";
+
+import { CoreV1Api, KubeConfig, PortForward } from "@kubernetes/client-node";
+import * as pulumi from "@pulumi/pulumi";
+
+/** Milliseconds for the server behind the tunnel to have its write quorum. */
+const patience = 60_000;
+
+export interface TunnelTarget {
+  readonly namespace: string;
+  readonly service: string;
+  readonly port: number;
+  /** The port on 127.0.0.1: fixed, since it is kept in the state as the provider's address. */
+  readonly localPort: number;
+  /** The Secret whose `ca.crt` vouches for the server. */
+  readonly certificateSecret: string;
+}
+
+export interface Tunnel {
+  /** `127.0.0.1:<port>` */
+  readonly address: string;
+  /**
+   * The authority's certificate, relative to the project. It is there only while the tunnel is: a `pulumi
+   * refresh` without the program then fails for want of it, where it would otherwise take "connection refused"
+   * for "gone" and drop every bucket from the state (provider 0.17.1).
+   */
+  readonly authorityFile: string;
+}
+
+/**
+ * Opens a way to a server that no network policy lets in: through the Kubernetes API, to a ready pod of its
+ * Service, for as long as this process runs. Access is thus what Kubernetes RBAC says of `pods/portforward`.
+ *
+ * Nothing of it keeps the process alive: the engine's own calls do, until the last resource is done.
+ *
+ * @throws Error when the port is taken, the Secret cannot be read, or the server is not healthy within a minute.
+ */
+export async function openTunnel(target: TunnelTarget): Promise<Tunnel> {
+  const cluster = stackCluster();
+  const authority = await certificateAuthority(cluster, target);
+  await listen(forwardingServer(cluster, target), target.localPort);
+
+  const authorityFile = `.pulumi-tunnel/${target.namespace}-${target.localPort}-use---run-program.crt`;
+  mkdirSync(dirname(authorityFile), { recursive: true, mode: 0o700 });
+  writeFileSync(authorityFile, authority, { mode: 0o600 });
+  process.once("exit", () => rmSync(authorityFile, { force: true }));
+
+  await untilHealthy(target.localPort, authority);
+  return { address: `127.0.0.1:${target.localPort}`, authorityFile };
+}
+
+/** The cluster that the stack's Kubernetes provider works on: the same settings, in the same order. */
+function stackCluster(): KubeConfig {
+  const settings = new pulumi.Config("kubernetes");
+  const kubeconfig = settings.get("kubeconfig");
+  const context = settings.get("context");
+  const cluster = new KubeConfig();
+  if (kubeconfig === undefined) cluster.loadFromDefault();
+  else if (kubeconfig.includes("\n")) cluster.loadFromString(kubeconfig);
+  else cluster.loadFromFile(kubeconfig);
+  if (context !== undefined) cluster.setCurrentContext(context);
+  return cluster;
+}
+
+async function certificateAuthority(cluster: KubeConfig, target: TunnelTarget): Promise<string> {
+  const { namespace, certificateSecret: name } = target;
+  const secret = await cluster.makeApiClient(CoreV1Api).readNamespacedSecret({ namespace, name });
+  const encoded = secret.data?.["ca.crt"];
+  if (encoded === undefined) {
+    throw new Error(
+      `Secret ${namespace}/${name} has no ca.crt, so MinIO's certificate cannot be checked: use an issuer that gives its authority's certificate (a cert-manager CA issuer does, ACME does not).`,
+    );
+  }
+  return Buffer.from(encoded, "base64").toString("utf8");
+}
+
+function forwardingServer(cluster: KubeConfig, target: TunnelTarget): Server {
+  const forward = new PortForward(cluster);
+  const server = createServer((socket) => {
+    socket.unref();
+    socket.on("error", () => socket.destroy());
+    // Where the way to the pod fails, the client sees its connection end and says so itself.
+    forwardConnection(forward, target, socket).catch(() => socket.destroy());
+  });
+  server.unref();
+  return server;
+}
+
+async function forwardConnection(forward: PortForward, target: TunnelTarget, socket: Socket): Promise<void> {
+  const { namespace, service, port } = target;
+  const connection = await forward.portForwardService(namespace, service, [port], socket, null, socket);
+  if (typeof connection === "function") throw new TypeError("a connection that restarts was not asked for");
+  underlyingSocket(connection)?.unref();
+  connection.on("close", () => socket.destroy());
+  connection.on("error", () => socket.destroy());
+  socket.on("close", () => connection.close());
+}
+
+/** `ws` keeps its socket to itself, and has no `unref` of its own. */
+function underlyingSocket(connection: object): Pick<Socket, "unref"> | undefined {
+  const socket: unknown = Reflect.get(connection, "_socket");
+  return typeof socket === "object" &&
+    socket !== null &&
+    "unref" in socket &&
+    typeof socket.unref === "function"
+    ? { unref: socket.unref.bind(socket) }
+    : undefined;
+}
+
+function listen(server: Server, port: number): Promise<void> {
+  return new Promise((resolve, reject) => {
+    server.once("error", (error) =>
+      reject(
+        new Error(
+          `Port ${port} on 127.0.0.1, which the tunnel to MinIO needs, cannot be had (${error.message}): end what uses it, or set geocrop-storage:tunnelPort to a free one.`,
+        ),
+      ),
+    );
+    server.listen(port, "127.0.0.1", () => resolve());
+  });
+}
+
+async function untilHealthy(port: number, ca: string): Promise<void> {
+  const deadline = Date.now() + patience;
+  let last: string;
+  do {
+    last = await health(port, ca);
+    if (last === "200") return;
+    await pause(1000);
+  } while (Date.now() < deadline);
+  throw new Error(
+    `MinIO has had no write quorum for ${patience / 1000} s (/minio/health/cluster: ${last}): see its pods' state and logs, then run again.`,
+  );
+}
+
+function health(port: number, ca: string): Promise<string> {
+  return new Promise((resolve) => {
+    const request = get(
+      { host: "127.0.0.1", port, path: "/minio/health/cluster", ca, agent: false, timeout: 5000 },
+      (response) => {
+        response.resume();
+        resolve(String(response.statusCode));
+      },
+    );
+    request.on("timeout", () => request.destroy(new Error("no answer within 5 s")));
+    request.on("error", (error) => resolve(error.message));
+  });
+}
