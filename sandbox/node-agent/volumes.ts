@@ -11,7 +11,7 @@ export const PROVISIONER = "geocrop.sandbox/local";
 
 const PROVISIONED_BY = "pv.kubernetes.io/provisioned-by";
 
-const claimSchema = z.looseObject({
+export const claimSchema = z.looseObject({
   metadata: z.looseObject({
     namespace: z.string(),
     name: z.string(),
@@ -28,7 +28,7 @@ const claimSchema = z.looseObject({
   }),
 });
 
-const volumeSchema = z.looseObject({
+export const volumeSchema = z.looseObject({
   metadata: z.looseObject({
     name: z.string(),
     uid: z.string(),
