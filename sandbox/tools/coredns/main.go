@@ -9,15 +9,13 @@ import (
 	_ "github.com/coredns/coredns/plugin/errors"
 	_ "github.com/coredns/coredns/plugin/health"
 	_ "github.com/coredns/coredns/plugin/kubernetes"
-	_ "github.com/coredns/coredns/plugin/log"
-	_ "github.com/coredns/coredns/plugin/loop"
 	_ "github.com/coredns/coredns/plugin/ready"
 	_ "github.com/coredns/coredns/plugin/reload"
 )
 
 // The order in which a query passes the plugins, as in CoreDNS's own plugin.cfg.
 func init() {
-	dnsserver.Directives = []string{"reload", "health", "ready", "errors", "log", "cache", "kubernetes", "loop"}
+	dnsserver.Directives = []string{"reload", "health", "ready", "errors", "cache", "kubernetes"}
 }
 
 func main() {

@@ -1,0 +1,105 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import {
+  ApiException,
+  AppsV1Api,
+  CoreV1Api,
+  KubeConfig,
+  type KubernetesObject,
+  KubernetesObjectApi,
+  PatchStrategy,
+} from "@kubernetes/client-node";
+
+/** Name under which the sandbox applies its own objects. */
+const fieldManager = "geocrop-sandbox";
+
+/** Everything the sandbox asks of the cluster. */
+export class Cluster {
+  readonly core: CoreV1Api;
+  readonly apps: AppsV1Api;
+  readonly #objects: KubernetesObjectApi;
+
+  constructor(kubeconfig: string) {
+    const config = new KubeConfig();
+    config.loadFromFile(kubeconfig);
+    this.core = config.makeApiClient(CoreV1Api);
+    this.apps = config.makeApiClient(AppsV1Api);
+    this.#objects = KubernetesObjectApi.makeApiClient(config);
+  }
+
+  /** Server-side apply: creates what is missing, changes what differs, and nothing else. */
+  async apply(objects: readonly KubernetesObject[]): Promise<void> {
+    for (const object of objects) {
+      await this.#objects.patch(
+        object,
+        undefined,
+        undefined,
+        fieldManager,
+        true,
+        PatchStrategy.ServerSideApply,
+      );
+    }
+  }
+
+  /** Whether the API server says that it is ready, its hooks included. */
+  async isServing(): Promise<boolean> {
+    try {
+      await this.core.readNamespace({ name: "kube-system" });
+      return true;
+    } catch {
+      return false;
+    }
+  }
+
+  /**
+   * Whether the node is ready, by word of a kubelet that came up after `since`: what an earlier one said stays in the
+   * cluster's state while the node is down.
+   */
+  async nodeIsReady(name: string, since: Date): Promise<boolean> {
+    const node = await orUndefinedWhenMissing(this.core.readNode({ name }));
+    const ready = node?.status?.conditions?.find((condition) => condition.type === "Ready");
+    return ready?.status === "True" && (ready.lastHeartbeatTime ?? new Date(0)) >= since;
+  }
+
+  /** Whether a Deployment runs what it was last asked to, and all of it is available. */
+  async deploymentIsReady(namespace: string, name: string): Promise<boolean> {
+    const { metadata, spec, status } = await this.apps.readNamespacedDeployment({ name, namespace });
+    return (
+      (status?.observedGeneration ?? 0) >= (metadata?.generation ?? 0) &&
+      (status?.updatedReplicas ?? 0) === (spec?.replicas ?? 1) &&
+      (status?.availableReplicas ?? 0) === (spec?.replicas ?? 1)
+    );
+  }
+}
+
+/** The promise's value, or undefined when the server answers 404. */
+async function orUndefinedWhenMissing<T>(answer: Promise<T>): Promise<T | undefined> {
+  try {
+    return await answer;
+  } catch (error) {
+    if (error instanceof ApiException && error.code === 404) return undefined;
+    throw error;
+  }
+}
+
+/** Asks again and again until the answer is yes. Throws after `seconds`, saying what was waited for. */
+export async function until(
+  what: string,
+  seconds: number,
+  signal: AbortSignal,
+  question: () => Promise<boolean>,
+): Promise<void> {
+  const deadline = Date.now() + seconds * 1000;
+  let fault = "";
+  for (;;) {
+    signal.throwIfAborted();
+    try {
+      if (await question()) return;
+      fault = "";
+    } catch (error) {
+      // The server may be starting: an error is a "not yet" until time is up.
+      fault = ` (${error instanceof Error ? error.message : String(error)})`;
+    }
+    if (Date.now() > deadline) throw new Error(`${what}: not within ${String(seconds)} s${fault}`);
+    await sleep(250);
+  }
+}
