@@ -5,6 +5,7 @@ import * as pulumi from "@pulumi/pulumi";
 import * as tls from "@pulumi/tls";
 
 import { contentHash } from "./content-hash.ts";
+import { devTokens } from "./dev-tokens.ts";
 import { secretData } from "./secrets.ts";
 
 const keyId = "dev";
@@ -40,8 +41,8 @@ export class DevIssuer extends pulumi.ComponentResource {
     new kubernetes.core.v1.Secret(
       `${name}-key`,
       {
-        metadata: { name: "dev-issuer", namespace },
-        data: secretData({ "private.jwk": pulumi.secret(key.privateKeyPem).apply(privateJwk) }),
+        metadata: { name: devTokens.secret, namespace },
+        data: secretData({ [devTokens.secretKey]: pulumi.secret(key.privateKeyPem).apply(privateJwk) }),
       },
       parent,
     );
@@ -52,9 +53,9 @@ export class DevIssuer extends pulumi.ComponentResource {
       parent,
     );
     this.rules = {
-      issuer: "https://dev-issuer.geocrop.invalid/",
-      audience: "geocrop",
-      algorithms: ["ES256"],
+      issuer: devTokens.issuer,
+      audience: devTokens.audience,
+      algorithms: [devTokens.algorithm],
       keys: { configMap: configMap.metadata.name, hash: jwks.apply(contentHash) },
     };
     this.registerOutputs({});
@@ -65,12 +66,12 @@ function privateJwk(pem: string): string {
   return JSON.stringify({
     ...createPrivateKey(pem).export({ format: "jwk" }),
     kid: keyId,
-    alg: "ES256",
+    alg: devTokens.algorithm,
     use: "sig",
   });
 }
 
 function publicJwks(pem: string): string {
   const key = createPublicKey(pem).export({ format: "jwk" });
-  return JSON.stringify({ keys: [{ ...key, kid: keyId, alg: "ES256", use: "sig" }] });
+  return JSON.stringify({ keys: [{ ...key, kid: keyId, alg: devTokens.algorithm, use: "sig" }] });
 }

@@ -1,0 +1,9 @@
+/** What tokens of the development issuer say of themselves; `.invalid` can belong to nobody (RFC 2606). */
+export const devTokens = {
+  issuer: "https://dev-issuer.geocrop.invalid/",
+  audience: "geocrop",
+  algorithm: "ES256",
+  /** The Secret, and the key in it, that hold the private JWK. */
+  secret: "dev-issuer",
+  secretKey: "private.jwk",
+} as const;
