@@ -143,32 +143,33 @@ describe.skipIf(!root)("network policies in the kernel (needs root for network n
   const three = ["x/a", "x/b", "y/b"];
   const denyAll = policy({ policyTypes: ["Ingress", "Egress"] });
 
-  // The kernel here may lack SCTP sockets; its rules are loaded all the same.
-  test.each(netpolCases.map((c) => [`${c.name} (${c.origin})`, c] as const))(
-    "%s",
-    async (_, { pods, steps }) => {
-      for (const step of steps) {
-        apply(pods, step);
-        for (const probe of step.probes) {
-          const { protocol, port } = probe;
-          if (protocol === "SCTP") continue;
-          const pairs = pods.flatMap((from, f) =>
-            pods.map((to, t) => ({ from, to, f, t, expected: connectsIn(probe, from, to) })),
-          );
-          const observed = await Promise.all(
-            pairs.map(async ({ from, to, f, t, expected }) => {
-              const timeout = expected ? WAIT_FOR_ANSWER : WAIT_IN_VAIN;
-              const seen = await pod(f).probe(address(t), { protocol, port, timeout });
-              return `${from} -> ${to}: ${seen === null ? "no" : "yes"}`;
-            }),
-          );
-          expect(observed).toEqual(
-            pairs.map(({ from, to, expected }) => `${from} -> ${to}: ${expected ? "yes" : "no"}`),
-          );
-        }
+  // Node has no SCTP sockets: where only SCTP is asked for, all that is tried is that the kernel takes the rules.
+  const titled = netpolCases.map((c) => {
+    const tried = c.steps.some(({ probes }) => probes.some(({ protocol }) => protocol !== "SCTP"));
+    return [`${c.name} (${c.origin}${tried ? "" : "; rules loaded, nothing sent"})`, c] as const;
+  });
+  test.each(titled)("%s", async (_, { pods, steps }) => {
+    for (const step of steps) {
+      apply(pods, step);
+      for (const probe of step.probes) {
+        const { protocol, port } = probe;
+        if (protocol === "SCTP") continue;
+        const pairs = pods.flatMap((from, f) =>
+          pods.map((to, t) => ({ from, to, f, t, expected: connectsIn(probe, from, to) })),
+        );
+        const observed = await Promise.all(
+          pairs.map(async ({ from, to, f, t, expected }) => {
+            const timeout = expected ? WAIT_FOR_ANSWER : WAIT_IN_VAIN;
+            const seen = await pod(f).probe(address(t), { protocol, port, timeout });
+            return `${from} -> ${to}: ${seen === null ? "no" : "yes"}`;
+          }),
+        );
+        expect(observed).toEqual(
+          pairs.map(({ from, to, expected }) => `${from} -> ${to}: ${expected ? "yes" : "no"}`),
+        );
       }
-    },
-  );
+    }
+  });
 
   test("a Service's address is filtered as its pod's", async () => {
     apply(three, { policies: () => [policy({ podSelector: { matchLabels: { pod: "a" } } })] });
