@@ -9,3 +9,5 @@ for (const signal of ["SIGTERM", "SIGINT"] as const) {
     clearInterval(alive);
   });
 }
+
+process.stdout.write("waiting for work, until SIGTERM\n");

@@ -24,20 +24,32 @@ const wholeNumber = (min: number, max: number) =>
 const text = z.string({ error: "must be set" }).min(1, { error: "must not be empty" });
 
 const environment = z.object({
+  /** TCP port of the HTTPS listener. @default 8443 */
   PORT: wholeNumber(0, 65_535).prefault("8443"),
+  /** Folder of `tls.crt` and `tls.key`. @default /etc/geocrop/tls */
   TLS_DIR: text.default("/etc/geocrop/tls"),
+  /** Folder of `access-key` and `secret-key`, the identity that signs. @default /etc/geocrop/credentials */
   CREDENTIALS_DIR: text.default("/etc/geocrop/credentials"),
+  /** Storage as the API reaches it. */
   S3_ENDPOINT: httpsOrigin,
+  /** Authorities that storage's certificate may be of; no others count. @default /etc/geocrop/tls/ca.crt */
   S3_CA_FILE: text.default("/etc/geocrop/tls/ca.crt"),
+  /** Storage's region, part of every signature. @default us-east-1 */
   S3_REGION: text.default("us-east-1"),
+  /** @default geocrop-results */
   RESULTS_BUCKET: z
     .string()
     .regex(/^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$/, { error: "must be a bucket name" })
     .default("geocrop-results"),
+  /** Storage as users reach it: the host and port that URLs are signed for. */
   DOWNLOAD_URL: httpsOrigin,
+  /** A URL's life in seconds unless asked for otherwise. @default 900 */
   URL_EXPIRY_SECONDS: wholeNumber(EXPIRY.min, EXPIRY.max).prefault("900"),
+  /** Tokens' exact `iss`. */
   JWT_ISSUER: text,
+  /** What tokens' `aud` must hold. */
   JWT_AUDIENCE: text,
+  /** Comma list of accepted signature algorithms. @default ES256 */
   JWT_ALGORITHMS: z
     .string()
     .default("ES256")
@@ -45,11 +57,13 @@ const environment = z.object({
     .refine((names) => names.every((name) => ALGORITHMS.includes(name)), {
       error: `must be a comma list of ${ALGORITHMS.join(", ")}`,
     }),
+  /** Where the issuer publishes its keys. This or JWKS_FILE. */
   JWKS_URL: httpsUrl.optional(),
+  /** A mounted file of the issuer's keys. */
   JWKS_FILE: text.optional(),
 });
 
-/** The API's settings; every variable is described in the README's configuration table. */
+/** The API's settings, by the names of their environment variables. */
 export type Settings = z.output<typeof environment>;
 
 /**

@@ -1,4 +1,6 @@
+import { spawn } from "node:child_process";
 import { createHash, randomBytes, randomUUID } from "node:crypto";
+import { once } from "node:events";
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { Agent, request } from "node:https";
 import { tmpdir } from "node:os";
@@ -13,12 +15,19 @@ import { apiSignerPolicy, jobSubmitterPolicy, workerPolicy } from "../../compone
 import { ensureBuilds } from "../../sandbox/builds.ts";
 import { layoutOf } from "../../sandbox/layout.ts";
 import { runner } from "../../sandbox/run.ts";
+import { bundle, type Service } from "../../services/bundle.ts";
 import { put } from "../../services/job-client/put.ts";
 import { createHttpsGet, type HttpAnswer } from "../../services/signed-url-api/https-get.ts";
 import { createPresigner, type GetRequest } from "../../services/signed-url-api/presign.ts";
 import { startServer, type Server } from "../../services/signed-url-api/server.ts";
 import { readSettings } from "../../services/signed-url-api/settings.ts";
-import { startMinio, writeCertificate, type MinioServer, type User } from "../support/minio-server.ts";
+import {
+  freePort,
+  startMinio,
+  writeCertificate,
+  type MinioServer,
+  type User,
+} from "../support/minio-server.ts";
 
 /** The API and the job client against a real MinIO with the identities and policies of the stack. */
 const bucket = "geocrop-results";
@@ -52,8 +61,8 @@ async function token(subject: string): Promise<string> {
     .sign(issuerKey);
 }
 
-const ask = async (jobId: string, subject: string, query = ""): Promise<HttpAnswer> =>
-  fetchUrl(`https://127.0.0.1:${api.port}/api/v1/results/${jobId}/download${query}`, {
+const ask = async (jobId: string, subject: string, query = "", port = api.port): Promise<HttpAnswer> =>
+  fetchUrl(`https://127.0.0.1:${port}/api/v1/results/${jobId}/download${query}`, {
     authorization: `Bearer ${await token(subject)}`,
   });
 
@@ -115,20 +124,7 @@ beforeAll(async () => {
   await writeFile(join(directory, "secret-key"), signer.secretKey);
   await rotateIssuerKey();
   await trustApi();
-  api = await startServer(
-    readSettings({
-      PORT: "0",
-      TLS_DIR: directory,
-      CREDENTIALS_DIR: directory,
-      S3_ENDPOINT: minio.origin,
-      S3_CA_FILE: minio.caFile,
-      DOWNLOAD_URL: minio.origin,
-      JWT_ISSUER: issuer,
-      JWT_AUDIENCE: audience,
-      JWKS_FILE: join(directory, "jwks.json"),
-    }),
-    new PassThrough().resume(),
-  );
+  api = await startServer(readSettings(environment()), new PassThrough().resume());
   cleanups.push(() => api.stop(0));
 
   await submit("job-123", "alice", ["carol"]);
@@ -420,29 +416,100 @@ test("storage that is down is 503 for everybody, and the API recovers with it", 
   expect((await ask("job-123", "alice")).status).toBe(200);
 });
 
-test("a server whose certificate is not of the configured authority is not trusted", async () => {
+const environment = (): Record<string, string> => ({
+  PORT: "0",
+  TLS_DIR: directory,
+  CREDENTIALS_DIR: directory,
+  S3_ENDPOINT: minio.origin,
+  S3_CA_FILE: minio.caFile,
+  DOWNLOAD_URL: minio.origin,
+  JWT_ISSUER: issuer,
+  JWT_AUDIENCE: audience,
+  JWKS_FILE: join(directory, "jwks.json"),
+});
+
+test("storage whose certificate is not of the configured authority is not trusted", async () => {
   const other = await mkdtemp(join(tmpdir(), "other-ca-"));
   await writeCertificate(other);
   const doubtful = await startServer(
-    readSettings({
-      PORT: "0",
-      TLS_DIR: directory,
-      CREDENTIALS_DIR: directory,
-      S3_ENDPOINT: minio.origin,
-      S3_CA_FILE: join(other, "tls.crt"),
-      DOWNLOAD_URL: minio.origin,
-      JWT_ISSUER: issuer,
-      JWT_AUDIENCE: audience,
-      JWKS_FILE: join(directory, "jwks.json"),
-    }),
+    readSettings({ ...environment(), S3_CA_FILE: join(other, "tls.crt") }),
     new PassThrough().resume(),
   );
   try {
-    const url = `https://127.0.0.1:${doubtful.port}/api/v1/results/job-123/download`;
-    const answer = await fetchUrl(url, { authorization: `Bearer ${await token("alice")}` });
-    expect(answer.status).toBe(503);
+    expect((await ask("job-123", "alice", "", doubtful.port)).status).toBe(503);
   } finally {
     await doubtful.stop(0);
     await rm(other, { recursive: true });
   }
+});
+
+/** Bundles a program and runs it. */
+const start = async (service: Service, env: Record<string, string>, ...args: string[]) => {
+  const file = join(directory, `${service}.mjs`);
+  await bundle(service, file);
+  return spawn(process.execPath, [file, ...args], { env, stdio: ["pipe", "pipe", "inherit"] });
+};
+
+describe("as the images run them", () => {
+  test("the API serves until it is out of the Service, loses no request, and ends by itself", async () => {
+    const port = await freePort();
+    const child = await start("signed-url-api", { ...environment(), PORT: String(port) });
+    const exited = once(child, "exit");
+    const log: string[] = [];
+    child.stdout.on("data", (chunk: Buffer) => log.push(chunk.toString()));
+    const status = async (path: string): Promise<number | undefined> =>
+      (await fetchUrl(`https://127.0.0.1:${port}${path}`).catch(() => undefined))?.status;
+    await expect.poll(() => status("/readyz"), { timeout: 15_000 }).toBe(200);
+
+    child.kill("SIGTERM");
+    await expect.poll(() => status("/readyz")).toBe(503);
+    const statuses: number[] = [];
+    const began = Date.now();
+    while (Date.now() - began < 3000) statuses.push((await ask("job-123", "alice", "", port)).status);
+    expect(new Set(statuses)).toEqual(new Set([200]));
+    expect(await status("/healthz")).toBe(200);
+    expect(await exited).toEqual([0, null]);
+    expect(log.join("")).toContain('"URL issued"');
+    expect(log.join("")).not.toContain("X-Amz-");
+  });
+
+  test("the API tells what is wrong with its environment", async () => {
+    const child = spawn(process.execPath, [join(directory, "signed-url-api.mjs")], { env: { PORT: "x" } });
+    const output: string[] = [];
+    child.stderr.on("data", (chunk: Buffer) => output.push(chunk.toString()));
+    expect(await once(child, "close")).toEqual([1, null]);
+    expect(output.join("")).toContain('PORT is "x": must be a whole number');
+  });
+
+  test("the job client stores from an input that stays open", async () => {
+    const credentials = await mkdtemp(join(directory, "worker-"));
+    await writeFile(join(credentials, "access-key"), worker.accessKey);
+    await writeFile(join(credentials, "secret-key"), worker.secretKey);
+    const env = { S3_ENDPOINT: minio.origin, S3_CA_FILE: minio.caFile, CREDENTIALS_DIR: credentials };
+    const key = "jobs/exec/result.tif";
+    const child = await start(
+      "job-put",
+      env,
+      "--bucket",
+      bucket,
+      "--key",
+      key,
+      "--bytes",
+      String(picture.length),
+    );
+    child.stdin.write(picture);
+    const [line] = await once(child.stdout, "data");
+    expect(JSON.parse(String(line))).toMatchObject({ bucket, key, bytes: picture.length });
+    expect(await once(child, "exit")).toEqual([0, null]);
+    await submit("exec", "alice");
+    const download = await fetchUrl((await issuedUrl("exec", "alice")).href);
+    expect(sha256(download.body ?? Buffer.alloc(0))).toBe(sha256(picture));
+  });
+
+  test("the idling job client ends on SIGTERM", async () => {
+    const child = await start("job-idle", {});
+    await once(child.stdout, "data");
+    child.kill("SIGTERM");
+    expect(await once(child, "exit")).toEqual([0, null]);
+  });
 });

@@ -48,7 +48,8 @@ export async function writeCertificate(directory: string): Promise<void> {
   await run("openssl", [...`${args} ${names}`.split(" "), ...files]);
 }
 
-async function freePort(): Promise<number> {
+/** A TCP port of loopback that nobody listens on. */
+export async function freePort(): Promise<number> {
   const server = createServer().listen(0, "127.0.0.1");
   await once(server, "listening");
   const address = server.address();

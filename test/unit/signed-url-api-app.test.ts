@@ -6,6 +6,8 @@ import { describe, expect, test } from "vitest";
 import { buildApp, type App } from "../../services/signed-url-api/app.ts";
 import type { HttpAnswer, HttpGet } from "../../services/signed-url-api/https-get.ts";
 import { pseudonym } from "../../services/signed-url-api/issuance.ts";
+import { jobIdFromTarget } from "../../services/signed-url-api/job-id.ts";
+import { mayRead } from "../../services/signed-url-api/ownership.ts";
 import { createPresigner } from "../../services/signed-url-api/presign.ts";
 import { createStorage } from "../../services/signed-url-api/storage.ts";
 import { createAuthenticate } from "../../services/signed-url-api/tokens.ts";
@@ -415,6 +417,27 @@ describe("job ids", () => {
   test.each(["a", "A".repeat(64), "0-_", "job-123"])("%j is an id", async (jobId) => {
     expect((await ask(bench(), download(jobId), { as: "nobody" })).statusCode).toBe(404);
   });
+});
+
+test("an id is taken from the one path only, whatever the router lets through", () => {
+  expect(jobIdFromTarget("/api/v1/results/job-123/download?x=/api")).toBe("job-123");
+  for (const target of [
+    "/api/v1/results/a/download/",
+    "/api/v1/results/a/downloads",
+    "x/api/v1/results/a/download",
+    "/api/v1/results/a",
+    "",
+  ])
+    expect(jobIdFromTarget(target)).toBeUndefined();
+});
+
+test("a job with an empty owner is nobody's, not even a nameless user's", async () => {
+  const storage = createStorage(
+    "geocrop-results",
+    createPresigner(internal, "us-east-1", credentials),
+    stubStorage([], objects),
+  );
+  expect(await mayRead(storage, "nobody", "")).toBe(false);
 });
 
 describe("expires_in", () => {
