@@ -23,8 +23,7 @@ export interface NginxConfigArgs {
  */
 const passedHeaders = {
   Host: "$http_host",
-  Range: "$http_range",
-  "If-Range": "$http_if_range",
+  Range: "$passed_range",
   "If-Match": "$http_if_match",
   "If-None-Match": "$http_if_none_match",
   "If-Modified-Since": "$http_if_modified_since",
@@ -46,12 +45,12 @@ const signedParameters = [
   "X-Amz-Signature=[0-9a-f]{64}",
 ];
 
-/** Fields of the access log. The path is without the query, which is a credential. */
+/** Fields of the access log. The query is a credential, so it is not among them. */
 const logFields = {
   time: "$time_iso8601",
   remote_addr: "$remote_addr",
   method: "$request_method",
-  path: "$uri",
+  path: "$logged_path",
   status: "$status",
   bytes: "$body_bytes_sent",
   range: "$http_range",
@@ -145,6 +144,18 @@ http {
     "~${signedTarget(bucket)}" 1;
   }
 
+  # MinIO does not know If-Range: it would send the part of a changed object, and the client would join two objects. So
+  # it is asked for the whole object then, and proxy_force_ranges lets nginx cut the part out if the object is the same.
+  map $http_if_range $passed_range {
+    default "";
+    "" $http_range;
+  }
+
+  # Up to the query, even where somebody encoded its question mark.
+  map $request_uri $logged_path {
+    "~^(?<path>(?:[A-Za-z0-9._~/-]|%(?!2[56]|3[DdFf])[0-9A-Fa-f]{2})*)" $path;
+  }
+
   # A path with a variable is read at each handshake, so a renewed certificate holds at once, without a reload.
   map "" $tls_dir {
     default ${tlsDir};
@@ -190,6 +201,7 @@ http {
 
       proxy_pass https://minio;
       proxy_http_version 1.1;
+      proxy_force_ranges on;
       proxy_pass_request_body off;
       proxy_pass_request_headers off;
 ${Object.entries(passedHeaders)
