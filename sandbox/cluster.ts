@@ -14,16 +14,16 @@ const fieldManager = "geocrop-sandbox";
 
 /** Everything the sandbox asks of the cluster. */
 export class Cluster {
+  readonly config = new KubeConfig();
   readonly core: CoreV1Api;
   readonly apps: AppsV1Api;
   readonly #objects: KubernetesObjectApi;
 
   constructor(kubeconfig: string) {
-    const config = new KubeConfig();
-    config.loadFromFile(kubeconfig);
-    this.core = config.makeApiClient(CoreV1Api);
-    this.apps = config.makeApiClient(AppsV1Api);
-    this.#objects = KubernetesObjectApi.makeApiClient(config);
+    this.config.loadFromFile(kubeconfig);
+    this.core = this.config.makeApiClient(CoreV1Api);
+    this.apps = this.config.makeApiClient(AppsV1Api);
+    this.#objects = KubernetesObjectApi.makeApiClient(this.config);
   }
 
   /** Server-side apply: creates what is missing, changes what differs, and nothing else. */

@@ -44,6 +44,11 @@ export interface Layout {
   readonly kubeconfig: string;
   /** The stack file both engines read. */
   readonly stackFile: string;
+  /** Which engine the stack was deployed with. */
+  readonly engineFile: string;
+  /** What the main job makes to try the stack with. */
+  readonly scratch: string;
+  /** State and passphrase of the Pulumi CLI. */
   readonly pulumi: string;
   readonly embeddedState: string;
   /** Certificate of the authority that signed the dev stack's servers. */
@@ -74,6 +79,8 @@ export function layoutOf(environment: NodeJS.ProcessEnv = process.env): Layout {
     volumes: join(data, "volumes"),
     kubeconfig: join(data, "kubeconfig"),
     stackFile: join(data, "Pulumi.dev.yaml"),
+    engineFile: join(data, "engine"),
+    scratch: join(data, "scratch"),
     pulumi: join(data, "pulumi"),
     embeddedState: join(data, "embedded-state.json"),
     caFile: join(data, "ca.crt"),

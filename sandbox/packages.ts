@@ -12,13 +12,10 @@ export const packages = [
   { name: "buildah", provides: "/usr/bin/buildah" },
   { name: "nftables", provides: "/usr/sbin/nft" },
   { name: "iptables", provides: "/usr/sbin/iptables" },
-  { name: "ipset", provides: "/usr/sbin/ipset" },
-  { name: "conntrack", provides: "/usr/sbin/conntrack" },
   { name: "catatonit", provides: "/usr/bin/catatonit" },
   { name: "mmdebstrap", provides: "/usr/bin/mmdebstrap" },
   { name: "gdal-bin", provides: "/usr/bin/gdalinfo" },
   { name: "iproute2", provides: "/usr/sbin/ip" },
-  { name: "kmod", provides: "/usr/sbin/modprobe" },
   { name: "openssl", provides: "/usr/bin/openssl" },
   { name: "ca-certificates", provides: "/etc/ssl/certs/ca-certificates.crt" },
 ] as const;

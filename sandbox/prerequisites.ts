@@ -46,6 +46,15 @@ export interface Fault {
   readonly remedy: string;
 }
 
+/** Something is in the way; the message has all of it. */
+export class PrerequisitesMissing extends Error {
+  constructor(faults: readonly Fault[]) {
+    const list = faults.map(({ problem, remedy }) => `- ${problem}\n  ${remedy}`).join("\n");
+    super(`This machine can't run the sandbox as it is. Nothing has been touched.\n${list}`);
+    this.name = "PrerequisitesMissing";
+  }
+}
+
 const gibibyte = 1024 ** 3;
 const memoryNeeded = 4 * gibibyte;
 const memoryNeededToBuild = 6 * gibibyte;

@@ -179,15 +179,23 @@ async function firstChild(holder: number): Promise<number> {
 
 async function removeRemains(layout: Layout, run: Run): Promise<void> {
   await removeCgroups();
-  if (existsSync(`/sys/class/net/${network.hostInterface}`)) {
+  // The kernel takes the interface away with the node's network, a moment after the last process has ended.
+  const interfaceFile = `/sys/class/net/${network.hostInterface}`;
+  if (!(await goes(interfaceFile, 5_000))) {
     await run("ip", ["link", "delete", network.hostInterface], { uninterruptible: true });
   }
   await rm(layout.nodeRecord, { force: true });
 }
 
-async function ends(pid: number, milliseconds: number): Promise<void> {
+/** Waits for a process to end. */
+function ends(pid: number, milliseconds: number): Promise<boolean> {
+  return goes(`/proc/${String(pid)}`, milliseconds);
+}
+
+async function goes(path: string, milliseconds: number): Promise<boolean> {
   const deadline = Date.now() + milliseconds;
-  while (existsSync(`/proc/${String(pid)}`) && Date.now() < deadline) await sleep(50);
+  while (existsSync(path) && Date.now() < deadline) await sleep(50);
+  return !existsSync(path);
 }
 
 async function processBegan(pid: number): Promise<string | undefined> {

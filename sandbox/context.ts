@@ -1,0 +1,25 @@
+import type { Cluster } from "./cluster.ts";
+import type { Layout } from "./layout.ts";
+import type { NodeRecord } from "./node/host.ts";
+import type { Step } from "./progress.ts";
+import type { Run } from "./run.ts";
+
+/** The running sandbox, as the steps that work on it see it. */
+export interface SandboxContext {
+  readonly layout: Layout;
+  readonly run: Run;
+  /** Aborted when the user interrupts. */
+  readonly signal: AbortSignal;
+  /** Where the step under way says what it does. */
+  readonly step: Step;
+  readonly cluster: Cluster;
+  readonly node: NodeRecord;
+  /** The stack's namespace. */
+  readonly namespace: string;
+  /** References by digest, by image name (`minio`, `job-client`, ...). */
+  readonly images: Readonly<Record<string, string>>;
+  /** MinIO's command line client, by which the embedded deployer makes buckets and users. */
+  readonly mc: string;
+  /** Environment for the stack's tools: `KUBECONFIG`, `GEOCROP_*`, and `PULUMI_*` when the CLI is the engine. */
+  readonly environment: Readonly<Record<string, string>>;
+}

@@ -1,0 +1,90 @@
+/** `npm run sandbox`: a real one-node Kubernetes on this machine, with the dev stack on it. See arguments.ts for its use. */
+import { existsSync } from "node:fs";
+import { type Command, UsageError, help, parseCommand } from "./arguments.ts";
+import { stackEnvironment } from "./deploy.ts";
+import { down } from "./down.ts";
+import { EngineUnfit, recordedEngine } from "./engine.ts";
+import { Interrupted, interruption } from "./interruption.ts";
+import { type Layout, layoutOf } from "./layout.ts";
+import { Locked, withLock } from "./lock.ts";
+import { NoSuchLog, chooseLogs, logFiles, printLogs } from "./logs.ts";
+import { PrerequisitesMissing } from "./prerequisites.ts";
+import { progressOn } from "./progress.ts";
+import { CommandFailed } from "./run.ts";
+import { describe, readSandbox } from "./status.ts";
+import { urls } from "./stack-file.ts";
+
+const print = (text: string): void => void process.stdout.write(`${text}\n`);
+const printJson = (value: unknown): void => print(JSON.stringify(value, undefined, 2));
+
+/** Does what the command line asks. Returns the exit code. */
+async function main(command: Command, layout: Layout, signal: AbortSignal): Promise<number> {
+  if (command.name === "up") {
+    // Loaded only here: it brings in the whole stack's tools, which the others do without.
+    const { stepCount, up } = await import("./up.ts");
+    const progress = progressOn(command.json ? process.stderr : process.stdout, stepCount);
+    await withLock(layout.lock, () => up(layout, command, progress, signal));
+    if (command.json) printJson(await endpoints(layout));
+    else print(whatNow);
+  } else if (command.name === "down") {
+    const progress = progressOn(command.json ? process.stderr : process.stdout, command.purge ? 2 : 1);
+    const report = await withLock(layout.lock, () => down(layout, command, progress));
+    if (command.json) printJson(report);
+  } else if (command.name === "status") {
+    const status = await readSandbox(layout);
+    if (command.json) printJson(status);
+    else print(describe(status, new Date()));
+    return status.ready ? 0 : 1;
+  } else if (command.name === "env") {
+    if (!existsSync(layout.kubeconfig))
+      throw new UsageError("there is no sandbox yet: npm run sandbox makes one");
+    const environment = await endpoints(layout);
+    if (command.json) printJson(environment);
+    else for (const [name, value] of Object.entries(environment)) print(`export ${name}=${quote(value)}`);
+  } else if (command.name === "logs") {
+    const files = await logFiles(layout);
+    if (command.of === undefined) print(files.map(({ name }) => name).join("\n"));
+    else await printLogs(chooseLogs(files, command.of), command, signal);
+  } else {
+    print(help.trimEnd());
+  }
+  return 0;
+}
+
+const whatNow = `
+  API             ${urls.api}
+  downloads       ${urls.downloads}
+
+Try next:
+  eval "$(npm run --silent sandbox -- env)"
+  npm run job -- submit --owner alice --job job-124 result.tif
+  curl --cacert "$GEOCROP_CA_FILE" -H "Authorization: Bearer $(npm run --silent token -- --sub alice)" \\
+    "$GEOCROP_API_URL/api/v1/results/job-124/download"
+  npm run sandbox -- status
+  npm run sandbox -- down`;
+
+async function endpoints(layout: Layout): Promise<Record<string, string>> {
+  return stackEnvironment(layout, (await recordedEngine(layout)) ?? "embedded");
+}
+
+/** For a POSIX shell. */
+function quote(text: string): string {
+  return `'${text.replaceAll("'", String.raw`'\''`)}'`;
+}
+
+const expected = [UsageError, Locked, NoSuchLog, CommandFailed, PrerequisitesMissing, EngineUnfit];
+const signal = interruption();
+try {
+  process.exitCode = await main(parseCommand(process.argv.slice(2)), layoutOf(), signal);
+} catch (error) {
+  if (signal.reason instanceof Interrupted) {
+    process.stderr.write("\nInterrupted; what this run had begun is undone. The next one carries on.\n");
+    process.exitCode = signal.reason.exitCode;
+  } else if (error instanceof Error && expected.some((type) => error instanceof type)) {
+    process.stderr.write(`\n${error.message}\n`);
+    process.exitCode = error instanceof UsageError ? 2 : 1;
+  } else {
+    process.stderr.write(`\n${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`);
+    process.exitCode = 1;
+  }
+}

@@ -1,0 +1,131 @@
+import { existsSync } from "node:fs";
+import { Cluster } from "./cluster.ts";
+import { stackNamespace } from "./deploy.ts";
+import { sizeOf } from "./down.ts";
+import { type EngineName, recordedEngine } from "./engine.ts";
+import { type Layout, network, nodeName } from "./layout.ts";
+import { memoryUsed } from "./node/cgroups.ts";
+import { runningNode } from "./node/host.ts";
+import { type ComponentStatus, readStatus } from "./node/plan.ts";
+import { elapsed, size } from "./progress.ts";
+import { runner } from "./run.ts";
+
+/** A pod, and whether it does what it is there for. */
+export interface PodStatus {
+  readonly namespace: string;
+  readonly name: string;
+  readonly ready: boolean;
+  readonly phase: string;
+  readonly restarts: number;
+}
+
+/** All that `status` tells. */
+export interface Status {
+  /** True when the node, its components, DNS and every pod of the stack are ready. */
+  readonly ready: boolean;
+  readonly node: { readonly running: boolean; readonly ready: boolean; readonly startedAt?: string };
+  readonly components: readonly ComponentStatus[];
+  readonly pods: readonly PodStatus[];
+  /** The stack's namespace has pods. */
+  readonly deployed: boolean;
+  readonly engine?: EngineName;
+  readonly memoryBytes?: number;
+  readonly dataBytes: number;
+  readonly cacheBytes: number;
+}
+
+/** Looks at the sandbox; changes nothing. */
+export async function readSandbox(layout: Layout): Promise<Status> {
+  const run = runner(new AbortController().signal);
+  const record = await runningNode(layout);
+  const engine = await recordedEngine(layout);
+  const bytes = async (path: string): Promise<number> => (existsSync(path) ? sizeOf(path, run) : 0);
+  const disk = { dataBytes: await bytes(layout.data), cacheBytes: await bytes(layout.cache) };
+  const common = { ...disk, ...(engine === undefined ? {} : { engine }) };
+  if (record === undefined) {
+    return {
+      ready: false,
+      node: { running: false, ready: false },
+      components: [],
+      pods: [],
+      deployed: false,
+      ...common,
+    };
+  }
+  const components = await readStatus(layout);
+  const { nodeReady, pods } = await readCluster(new Cluster(layout.kubeconfig));
+  const namespace = await stackNamespace(layout);
+  const deployed = pods.some((pod) => pod.namespace === namespace);
+  const memoryBytes = await memoryUsed();
+  return {
+    ready:
+      nodeReady &&
+      deployed &&
+      components.every(({ running }) => running) &&
+      pods.every(({ ready }) => ready) &&
+      pods.some((pod) => pod.namespace === "kube-system"),
+    node: { running: true, ready: nodeReady, startedAt: record.startedAt },
+    components,
+    pods,
+    deployed,
+    ...common,
+    ...(memoryBytes === undefined ? {} : { memoryBytes }),
+  };
+}
+
+async function readCluster(cluster: Cluster): Promise<{ nodeReady: boolean; pods: readonly PodStatus[] }> {
+  try {
+    const nodeReady = await cluster.nodeIsReady(nodeName, new Date(0));
+    const { items } = await cluster.core.listPodForAllNamespaces();
+    const pods = items.map(({ metadata, status }) => ({
+      namespace: metadata?.namespace ?? "",
+      name: metadata?.name ?? "",
+      phase: status?.phase ?? "Unknown",
+      restarts: (status?.containerStatuses ?? []).reduce((sum, { restartCount }) => sum + restartCount, 0),
+      // A pod that has done its work is as good as a ready one.
+      ready:
+        status?.phase === "Succeeded" ||
+        (status?.conditions ?? []).some(({ type, status }) => type === "Ready" && status === "True"),
+    }));
+    return { nodeReady, pods };
+  } catch {
+    return { nodeReady: false, pods: [] };
+  }
+}
+
+/** The status as text for a person. */
+export function describe(status: Status, now: Date): string {
+  const lines: string[] = [];
+  const { node } = status;
+  if (node.startedAt === undefined) {
+    lines.push("node        stopped");
+  } else {
+    const age = elapsed(now.getTime() - new Date(node.startedAt).getTime());
+    lines.push(`node        ${node.ready ? "ready" : "NOT READY"}, ${network.nodeAddress}, up for ${age}`);
+  }
+  for (const { name, running, restarts } of status.components) {
+    lines.push(`            ${running ? "running" : "STOPPED"}  ${name}${restartNote(restarts)}`);
+  }
+  if (node.running) {
+    const readyCount = status.pods.filter(({ ready }) => ready).length;
+    lines.push(`pods        ${String(readyCount)} of ${String(status.pods.length)} ready`);
+    for (const { namespace, name, ready, phase, restarts } of status.pods) {
+      lines.push(
+        `            ${ready ? "ready" : `NOT READY (${phase})`}  ${namespace}/${name}${restartNote(restarts)}`,
+      );
+    }
+    if (!status.deployed) lines.push("stack       NOT DEPLOYED");
+  }
+  if (status.engine !== undefined) {
+    lines.push(`engine      ${status.engine === "cli" ? "the Pulumi CLI" : "the embedded deployer"}`);
+  }
+  if (status.memoryBytes !== undefined) lines.push(`memory      ${size(status.memoryBytes)}`);
+  lines.push(`disk        data ${size(status.dataBytes)}, cache ${size(status.cacheBytes)}`);
+  lines.push(status.ready ? "all is ready" : "not all is ready");
+  return lines.join("\n");
+}
+
+function restartNote(restarts: number): string {
+  if (restarts === 0) return "";
+  return `  (started again ${String(restarts)} ${restarts === 1 ? "time" : "times"})`;
+}

@@ -1,0 +1,131 @@
+import { join } from "node:path";
+import { addons } from "./addons.ts";
+import { ensureBuilds } from "./builds.ts";
+import { until } from "./cluster.ts";
+import type { SandboxContext } from "./context.ts";
+import { deploy, stackEnvironment, stackNamespace } from "./deploy.ts";
+import { type EngineName, chooseEngine, engineFacts } from "./engine.ts";
+import { importImages, removeSupersededImages } from "./image-store.ts";
+import { buildImages } from "./images.ts";
+import type { Layout } from "./layout.ts";
+import { runMainJob } from "./main-job.ts";
+import { runningNode } from "./node/host.ts";
+import { installPackages, missingPackages } from "./packages.ts";
+import { PrerequisitesMissing, faultsOf, machineFacts } from "./prerequisites.ts";
+import { type Progress, elapsed } from "./progress.ts";
+import { runner } from "./run.ts";
+import { ensureNode, stopAfterFailure } from "./start-node.ts";
+import { urls } from "./stack-file.ts";
+
+/** How the sandbox is brought up. */
+export interface UpOptions {
+  readonly engine: EngineName | undefined;
+  /** When a step fails, leave the node running. */
+  readonly keep: boolean;
+}
+
+/** Number of steps {@link up} takes. */
+export const stepCount = 8;
+
+/**
+ * From whatever state the machine is in to a sandbox with the dev stack on it, proved by its main job. Does only what
+ * is not done yet. When it can't come to its end, it leaves no node behind that it had started.
+ */
+export async function up(
+  layout: Layout,
+  options: UpOptions,
+  progress: Progress,
+  signal: AbortSignal,
+): Promise<void> {
+  const run = runner(signal);
+  const began = Date.now();
+
+  const engine = await progress.step("Look at the machine", async () => {
+    const faults = faultsOf(await machineFacts(layout, run, (await runningNode(layout)) !== undefined));
+    if (faults.length > 0) throw new PrerequisitesMissing(faults);
+    return chooseEngine(await engineFacts(layout, options.engine, run));
+  });
+
+  await progress.step("Install packages", async (step) => {
+    const missing = missingPackages();
+    if (missing.length > 0) await installPackages(missing, run, step);
+  });
+
+  const binaries = await progress.step("Build Kubernetes, CoreDNS, MinIO", (step) =>
+    ensureBuilds(layout, run, step),
+  );
+
+  const built = await progress.step("Build images", (step) =>
+    buildImages({
+      cacheDir: layout.cache,
+      dataDir: layout.data,
+      binaries: {
+        minio: join(binaries.minio, "minio"),
+        coredns: join(binaries.coredns, "coredns"),
+        catatonit: "/usr/bin/catatonit",
+      },
+      run,
+      progress: step,
+    }),
+  );
+  const images = Object.fromEntries(Object.entries(built).map(([name, { reference }]) => [name, reference]));
+
+  const node = await progress.step("Start the node", (step) =>
+    ensureNode(layout, binaries.kubernetes, run, signal, step),
+  );
+
+  try {
+    const inCluster = {
+      layout,
+      run,
+      signal,
+      cluster: node.cluster,
+      node: node.record,
+      namespace: await stackNamespace(layout),
+      images,
+      mc: join(binaries.mc, "mc"),
+      environment: stackEnvironment(layout, engine.name),
+    } satisfies Omit<SandboxContext, "step">;
+
+    await progress.step("Furnish the cluster: images, DNS, storage", async (step) => {
+      await importImages(node.record, Object.values(built), run, step);
+      await node.cluster.apply(addons(imageOf(images, "coredns")));
+      step.doing("waiting for DNS");
+      await until("DNS is ready", 120, signal, () =>
+        node.cluster.deploymentIsReady("kube-system", "coredns"),
+      );
+    });
+
+    await progress.step("Deploy the dev stack", async (step) => {
+      await deploy({ ...inCluster, step }, engine);
+      await removeSupersededImages(node.record, Object.values(built), run);
+    });
+
+    await progress.step("Do the main job: a result downloaded through a signed URL", (step) =>
+      runMainJob(
+        {
+          cluster: node.cluster.config,
+          namespace: inCluster.namespace,
+          apiUrl: urls.api,
+          downloadUrl: urls.downloads,
+          caFile: layout.caFile,
+          scratch: layout.scratch,
+        },
+        run,
+        step,
+      ),
+    );
+  } catch (error) {
+    if (node.isNew && (signal.aborted || !options.keep)) {
+      await stopAfterFailure(layout, { note: (text) => progress.line(text) });
+    }
+    throw error;
+  }
+  progress.line(`\nThe sandbox is ready, after ${elapsed(Date.now() - began)}.`);
+}
+
+function imageOf(images: Readonly<Record<string, string>>, name: string): string {
+  const reference = images[name];
+  if (reference === undefined) throw new Error(`the image ${name} was not built`);
+  return reference;
+}
