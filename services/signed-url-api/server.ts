@@ -17,8 +17,8 @@ import { createAuthenticate } from "./tokens.ts";
 /** After SIGTERM the API serves on for so long, until every node has taken the pod out of the Service. */
 const DRAIN_MS = 5000;
 
-/** Whatever still runs so long after SIGTERM is cut off; below a pod's usual grace period of 30 s. */
-const STOP_LIMIT_MS = 25_000;
+/** Whatever still runs so long after SIGTERM is cut off: within a pod's grace period of 30 s, a preStop sleep included. */
+const STOP_LIMIT_MS = 20_000;
 
 /** A running API. */
 export interface Server {
