@@ -74,7 +74,8 @@ export class AuditLog extends pulumi.ComponentResource {
           template: {
             metadata: { labels },
             spec: {
-              ...restrictedPod(account.metadata.name),
+              ...restrictedPod,
+              serviceAccountName: account.metadata.name,
               containers: [
                 {
                   ...restrictedContainer,

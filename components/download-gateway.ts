@@ -75,7 +75,8 @@ export class DownloadGateway extends pulumi.ComponentResource {
           template: {
             metadata: { labels, annotations: { "geocrop.io/config": contentHash(nginx) } },
             spec: {
-              ...restrictedPod(account.metadata.name),
+              ...restrictedPod,
+              serviceAccountName: account.metadata.name,
               ...(args.replicas > 1 ? spread(selector.matchLabels) : {}),
               containers: [
                 {

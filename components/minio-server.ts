@@ -134,7 +134,8 @@ export class MinioServer extends pulumi.ComponentResource {
               },
             },
             spec: {
-              ...restrictedPod(account.metadata.name),
+              ...restrictedPod,
+              serviceAccountName: account.metadata.name,
               ...(args.replicas > 1 ? { ...spread(minioLabels), affinity: apart } : {}),
               terminationGracePeriodSeconds: 60,
               containers: [

@@ -80,7 +80,8 @@ export class SignedUrlApi extends pulumi.ComponentResource {
               annotations: localKeys === undefined ? {} : { "geocrop.io/token-keys": localKeys.hash },
             },
             spec: {
-              ...restrictedPod(account.metadata.name),
+              ...restrictedPod,
+              serviceAccountName: account.metadata.name,
               ...(args.replicas > 1 ? spread(selector.matchLabels) : {}),
               containers: [
                 {

@@ -1,5 +1,4 @@
 import type * as kubernetes from "@pulumi/kubernetes";
-import type * as pulumi from "@pulumi/pulumi";
 
 type Container = kubernetes.types.input.core.v1.Container;
 type PodSpec = kubernetes.types.input.core.v1.PodSpec;
@@ -32,21 +31,18 @@ export const restrictedContainer = {
 } satisfies Partial<Container>;
 
 /** What every pod of the stack has: no token, no root, the runtime's seccomp profile (CIS 5.1.6, 5.7.2, 5.7.3). */
-export function restrictedPod(serviceAccountName: pulumi.Input<string>) {
-  return {
-    serviceAccountName,
-    automountServiceAccountToken: false,
-    enableServiceLinks: false,
-    securityContext: {
-      runAsNonRoot: true,
-      runAsUser: unprivilegedId,
-      runAsGroup: unprivilegedId,
-      fsGroup: unprivilegedId,
-      fsGroupChangePolicy: "OnRootMismatch",
-      seccompProfile: { type: "RuntimeDefault" },
-    },
-  } satisfies Partial<PodSpec>;
-}
+export const restrictedPod = {
+  automountServiceAccountToken: false,
+  enableServiceLinks: false,
+  securityContext: {
+    runAsNonRoot: true,
+    runAsUser: unprivilegedId,
+    runAsGroup: unprivilegedId,
+    fsGroup: unprivilegedId,
+    fsGroupChangePolicy: "OnRootMismatch",
+    seccompProfile: { type: "RuntimeDefault" },
+  },
+} satisfies Partial<PodSpec>;
 
 /** Replicas on different nodes where there are any, as evenly as zones and nodes allow. */
 export function spread(labels: Record<string, string>) {

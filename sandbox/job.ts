@@ -103,8 +103,7 @@ function writerPod(namespace: string, writer: keyof typeof writers, image: strin
   return {
     metadata: { name: `job-${writer}-${randomBytes(4).toString("hex")}`, namespace, labels },
     spec: {
-      ...restrictedPod("default"),
-      serviceAccountName: "default",
+      ...restrictedPod,
       restartPolicy: "Never",
       activeDeadlineSeconds: 3600,
       containers: [

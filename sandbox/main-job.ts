@@ -174,6 +174,7 @@ async function readWithGdal(run: Run, url: string, target: MainJobTarget): Promi
   try {
     const { stdout, stderr } = await run("gdalinfo", ["--optfile", options, "-checksum"], {
       env: {
+        GDAL_CURL_CA_BUNDLE: target.caFile,
         CURL_CA_BUNDLE: target.caFile,
         CPL_CURL_VERBOSE: "YES",
         GDAL_PAM_ENABLED: "NO",
@@ -190,6 +191,12 @@ async function readWithGdal(run: Run, url: string, target: MainJobTarget): Promi
     const ranges = stderr.match(/^> ?range: bytes=|^range: bytes=/gim)?.length ?? 0;
     if (ranges === 0) throw new Error("gdalinfo read the result without a single range request.");
     return ranges;
+  } catch (error) {
+    // What GDAL says of a failure holds the URL: its cause is not passed on.
+    const said =
+      error instanceof Error ? error.message.replaceAll(/\?X-Amz[^\s"'>]*|\?x-geocrop[^\s"'>]*/g, "?…") : "";
+    // oxlint-disable-next-line preserve-caught-error
+    throw new Error(`gdalinfo could not read the result by its URL: ${said}`);
   } finally {
     await rm(options, { force: true });
   }

@@ -1,0 +1,104 @@
+import { mkdir, rm, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { Writable } from "node:stream";
+
+import {
+  ApiException,
+  AppsV1Api,
+  CoreV1Api,
+  Exec,
+  KubeConfig,
+  NetworkingV1Api,
+  type V1Status,
+} from "@kubernetes/client-node";
+
+import { readSecretValue } from "../../sandbox/dev-cluster.ts";
+import { layout, run } from "./engines.ts";
+
+/** The sandbox's cluster, once it is up. */
+export function sandboxCluster(): KubeConfig {
+  const cluster = new KubeConfig();
+  cluster.loadFromFile(layout.kubeconfig);
+  return cluster;
+}
+
+/** Every object that the stack has in its namespace, with the version that any change to it changes. */
+export async function objectVersions(namespace: string): Promise<Record<string, string>> {
+  const cluster = sandboxCluster();
+  const core = cluster.makeApiClient(CoreV1Api);
+  const apps = cluster.makeApiClient(AppsV1Api);
+  const lists = await Promise.all([
+    core.listNamespacedSecret({ namespace }),
+    core.listNamespacedConfigMap({ namespace }),
+    core.listNamespacedService({ namespace }),
+    core.listNamespacedServiceAccount({ namespace }),
+    core.listNamespacedPersistentVolumeClaim({ namespace }),
+    apps.listNamespacedStatefulSet({ namespace }),
+    apps.listNamespacedDeployment({ namespace }),
+    cluster.makeApiClient(NetworkingV1Api).listNamespacedNetworkPolicy({ namespace }),
+  ]);
+  return Object.fromEntries(
+    lists.flatMap(({ kind, items }) =>
+      items.map(({ metadata }) => [`${kind} ${metadata?.name}`, metadata?.resourceVersion ?? ""]),
+    ),
+  );
+}
+
+export async function namespaceExists(name: string): Promise<boolean> {
+  try {
+    await sandboxCluster().makeApiClient(CoreV1Api).readNamespace({ name });
+    return true;
+  } catch (error) {
+    if (error instanceof ApiException && error.code === 404) return false;
+    throw error;
+  }
+}
+
+/** Runs a command in a pod and hands back what it printed. @throws Error when it fails. */
+export async function inPod(
+  namespace: string,
+  pod: string,
+  container: string,
+  command: string[],
+): Promise<string> {
+  let output = "";
+  const sink = () =>
+    new Writable({
+      write(chunk: Buffer, _, done) {
+        output += chunk.toString("utf8");
+        done();
+      },
+    });
+  const status = await new Promise<V1Status>((resolve, reject) => {
+    new Exec(sandboxCluster())
+      .exec(namespace, pod, container, command, sink(), sink(), null, false, resolve)
+      .then((connection) => connection.on("error", reject), reject);
+  });
+  if (status.status !== "Success") throw new Error(`${command[0]} failed in ${pod}: ${output}`);
+  return output;
+}
+
+/** Runs `mc` as root on a stack's MinIO, through a port-forward, and hands back its JSON lines. */
+export async function mc(
+  client: string,
+  namespace: string,
+  address: string,
+  args: readonly string[],
+): Promise<Record<string, unknown>[]> {
+  const config = await readSecretValue(sandboxCluster(), namespace, "minio-config", "config.env");
+  const value = (name: string): string => new RegExp(`^export ${name}="(.*)"$`, "m").exec(config)?.[1] ?? "";
+  const folder = join(layout.data, "e2e/mc");
+  await rm(folder, { recursive: true, force: true });
+  await mkdir(join(folder, "certs/CAs"), { recursive: true, mode: 0o700 });
+  await writeFile(
+    join(folder, "certs/CAs/ca.crt"),
+    await readSecretValue(sandboxCluster(), namespace, "minio-tls", "ca.crt"),
+  );
+  const { stdout } = await run(client, ["--config-dir", folder, "--json", ...args], {
+    env: { MC_HOST_stack: `https://${value("MINIO_ROOT_USER")}:${value("MINIO_ROOT_PASSWORD")}@${address}` },
+  });
+  return stdout
+    .split("\n")
+    .filter((line) => line !== "")
+    .map((line): Record<string, unknown> => JSON.parse(line));
+}

@@ -1,0 +1,294 @@
+import { readFile, rm, stat, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { setTimeout as pause } from "node:timers/promises";
+
+import { CoreV1Api } from "@kubernetes/client-node";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+
+import { podLabels } from "../../components/workload.ts";
+import { openTunnel } from "../../components/tunnel.ts";
+import { readSecretValue } from "../../sandbox/dev-cluster.ts";
+import { httpsRequest } from "../../sandbox/https-request.ts";
+import { runMainJob } from "../../sandbox/main-job.ts";
+import { mintToken } from "../../sandbox/token.ts";
+import { bringUp, mcBinary } from "./bring-up.ts";
+import {
+  cliPlace,
+  cliStack,
+  command,
+  embeddedCommand,
+  embeddedPlace,
+  embeddedStack,
+  embeddedStackFile,
+  findCli,
+  layout,
+  pulumi,
+  run,
+  type StackUnderTest,
+} from "./engines.ts";
+import { inPod, mc, namespaceExists, objectVersions, sandboxCluster } from "./live.ts";
+import { canConnect } from "./network-probe.ts";
+
+const quiet = { note: () => undefined, doing: () => undefined };
+const extraBucket = { buckets: { "geocrop-extra": { quota: "64Mi" } } };
+const raisedQuota = { buckets: { "geocrop-models": { quota: "2Gi" } } };
+
+let client: string;
+
+beforeAll(async () => {
+  process.env["KUBECONFIG"] = layout.kubeconfig;
+  await bringUp();
+  client = await mcBinary();
+});
+
+const cli = await findCli();
+
+describe("the stack, by the embedded deployer", () => {
+  const stack = embeddedStack("");
+  test("is left whole by a deployer that is killed half-way, and carried on by the next", async () => {
+    await embeddedStack(client).destroy();
+    await rm(embeddedPlace.folder, { recursive: true, force: true });
+    const file = await embeddedStackFile();
+    const interrupted = embeddedCommand("up", embeddedPlace, file, client);
+    const state = join(embeddedPlace.folder, "state.json");
+    // Killed as soon as it has made its first Secrets, while most of the stack is still to come.
+    while (!(await readFile(state, "utf8").catch(() => "")).includes("credentials-worker")) await pause(50);
+    interrupted.kill();
+    await interrupted.done;
+    const before = await readSecretValue(
+      sandboxCluster(),
+      stack.namespace,
+      "credentials-worker",
+      "secret-key",
+    );
+
+    await embeddedStack(client).up();
+
+    const after = await readSecretValue(
+      sandboxCluster(),
+      stack.namespace,
+      "credentials-worker",
+      "secret-key",
+    );
+    expect(after).toBe(before);
+  });
+
+  test("keeps its generated values where only root reads them", async () => {
+    const { mode } = await stat(join(embeddedPlace.folder, "state.json"));
+    expect(mode & 0o777).toBe(0o600);
+  });
+
+  behaves(() => embeddedStack(client));
+});
+
+describe.skipIf("missing" in cli)(
+  `the stack, by the Pulumi CLI${"missing" in cli ? ` (skipped: ${cli.missing})` : ""}`,
+  () => {
+    const binary = "command" in cli ? cli.command : "";
+
+    test("is only planned by a first preview", async () => {
+      if (await namespaceExists(cliPlace.namespace)) await cliStack(binary).destroy();
+      await rm(cliPlace.folder, { recursive: true, force: true });
+      expect((await cliStack(binary).preview())["create"]).toBeGreaterThan(80);
+      expect(await namespaceExists(cliPlace.namespace)).toBe(false);
+      await cliStack(binary).up();
+    });
+
+    test("keeps its buckets in the state through refreshes", async () => {
+      const file = join(cliPlace.folder, "Pulumi.dev.yaml");
+      const plain = await pulumi(binary, ["refresh", "--yes", "--skip-preview"], file).done;
+      expect(plain.code, "a refresh without the program must fail, not forget the buckets").not.toBe(0);
+      expect(plain.output).toContain("use---run-program");
+      expect(await cliStack(binary).preview()).toEqual({ same: expect.any(Number) });
+
+      const full = await pulumi(binary, ["refresh", "--yes", "--skip-preview", "--run-program"], file).done;
+      expect(full.code, full.output).toBe(0);
+      expect(await cliStack(binary).preview()).toEqual({ same: expect.any(Number) });
+    });
+
+    behaves(() => cliStack(binary));
+  },
+);
+
+/** What holds of a deployed stack, whichever engine deployed it; at the end it is gone. */
+function behaves(engine: () => StackUnderTest): void {
+  let stack: StackUnderTest;
+  let caFile: string;
+  let ca: string;
+
+  beforeAll(() => {
+    stack = engine();
+  });
+
+  afterAll(async () => {
+    if (await namespaceExists(stack.namespace)) await stack.destroy();
+  });
+
+  const authority = async (): Promise<void> => {
+    ca = await readSecretValue(sandboxCluster(), stack.namespace, "geocrop-downloads-tls", "ca.crt");
+    caFile = join(layout.data, "e2e", `${stack.namespace}.crt`);
+    await writeFile(caFile, ca);
+  };
+  const target = () => ({
+    cluster: sandboxCluster(),
+    namespace: stack.namespace,
+    apiUrl: stack.apiUrl,
+    downloadUrl: stack.downloadUrl,
+    caFile,
+    scratch: join(layout.data, "e2e/scratch"),
+  });
+  const signedUrlFor = async (job: string): Promise<string> => {
+    const token = await mintToken(sandboxCluster(), stack.namespace, "alice", 600);
+    const { body } = await httpsRequest(`${stack.apiUrl}/api/v1/results/${job}/download`, {
+      ca,
+      headers: { authorization: `Bearer ${token}` },
+    });
+    const { url }: { url: string } = JSON.parse(body.toString("utf8"));
+    return url;
+  };
+
+  test("does its main job: the owner's download, and nobody else's", async () => {
+    await authority();
+    const outcome = await runMainJob(target(), run, quiet, "job-e2e");
+    expect(outcome).toMatchObject({ job: "job-e2e", sha256: expect.stringMatching(/^[0-9a-f]{64}$/) });
+    expect(outcome.rangeRequests).toBeGreaterThan(0);
+  });
+
+  test("is not changed by a second run: no object, no bucket", async () => {
+    expect(await stack.preview()).toEqual({ same: expect.any(Number) });
+    const before = await objectVersions(stack.namespace);
+    await stack.up();
+    expect(await objectVersions(stack.namespace)).toEqual(before);
+  });
+
+  test("has its buckets private, versioned and with their quotas", async () => {
+    const address = await tunnel(stack.namespace);
+    for (const [bucket, quota] of [
+      ["geocrop-baselines", 1],
+      ["geocrop-datasets", 1],
+      ["geocrop-results", 2],
+      ["geocrop-models", 1],
+    ] as const) {
+      const [anonymous] = await mc(client, stack.namespace, address, ["anonymous", "get", `stack/${bucket}`]);
+      expect(anonymous).toMatchObject({ permission: "private" });
+      const [info] = await mc(client, stack.namespace, address, ["quota", "info", `stack/${bucket}`]);
+      expect(info).toMatchObject({ quota: quota * 1024 ** 3 });
+      const [versioning] = await mc(client, stack.namespace, address, ["version", "info", `stack/${bucket}`]);
+      expect(versioning).toMatchObject({ versioning: { status: "Enabled" } });
+    }
+  });
+
+  test("has an audit trail of each download, with its signature masked and its issuance shown", async () => {
+    const url = await signedUrlFor("job-e2e");
+    const issuance = new URL(url).searchParams.get("x-geocrop-issuance") ?? "";
+    const signature = new URL(url).searchParams.get("X-Amz-Signature") ?? "";
+    expect(issuance).not.toBe("");
+    expect(signature).toMatch(/^[0-9a-f]{64}$/);
+    expect((await httpsRequest(url, { ca })).status).toBe(200);
+
+    let trail = "";
+    for (let tries = 0; tries < 40 && !trail.includes(issuance); tries += 1) {
+      await pause(500);
+      trail = await inPod(stack.namespace, "audit-receiver-0", "audit-receiver", [
+        "node",
+        "-e",
+        'const d="/var/lib/audit/",fs=require("fs");for(const f of fs.readdirSync(d))if(/^audit-.*ndjson$/.test(f))process.stdout.write(fs.readFileSync(d+f))',
+      ]);
+    }
+    expect(trail).toContain(issuance);
+    expect(trail).not.toContain(signature);
+  });
+
+  test("lets nobody but its own clients connect to MinIO", async () => {
+    const minio = `minio.${stack.namespace}.svc.cluster.local`;
+    const reaches = (labels: Record<string, string>, namespace = stack.namespace) =>
+      canConnect(sandboxCluster(), namespace, labels, minio, 9000);
+    expect(await reaches(podLabels("geocrop-worker", "worker"))).toBe(true);
+    expect(await reaches({ app: "stranger" })).toBe(false);
+    expect(await reaches(podLabels("geocrop-worker", "worker"), "default")).toBe(false);
+  });
+
+  test("has no Secret in any pod's environment, and every pod under Pod Security restricted", async () => {
+    const core = sandboxCluster().makeApiClient(CoreV1Api);
+    const { metadata } = await core.readNamespace({ name: stack.namespace });
+    expect(metadata?.labels).toMatchObject({ "pod-security.kubernetes.io/enforce": "restricted" });
+    const { items } = await core.listNamespacedPod({ namespace: stack.namespace });
+    expect(items.length).toBeGreaterThanOrEqual(4);
+    expect(JSON.stringify(items.map(({ spec }) => spec))).not.toMatch(/secretKeyRef|secretRef/);
+  });
+
+  test("changes what is changed in the program, and only that", async () => {
+    expect(await stack.preview(raisedQuota)).toEqual({ same: expect.any(Number), update: 1 });
+    const before = await objectVersions(stack.namespace);
+    await stack.up(raisedQuota);
+    const address = await tunnel(stack.namespace);
+    const [info] = await mc(client, stack.namespace, address, ["quota", "info", "stack/geocrop-models"]);
+    expect(info).toMatchObject({ quota: 2 * 1024 ** 3 });
+    expect(await objectVersions(stack.namespace)).toEqual(before);
+    await stack.up();
+  });
+
+  test("makes a bucket that is added, and deletes it when it is taken out again", async () => {
+    const buckets = async (): Promise<unknown[]> =>
+      (await mc(client, stack.namespace, await tunnel(stack.namespace), ["ls", "stack"])).map(
+        ({ key }) => key,
+      );
+    await stack.up(extraBucket);
+    expect(await buckets()).toContain("geocrop-extra/");
+    await stack.up();
+    expect(await buckets()).not.toContain("geocrop-extra/");
+  });
+
+  test("keeps issued URLs alive when the keys are turned, and signs with the new ones", async () => {
+    const old = await signedUrlFor("job-e2e");
+    await stack.up({ credentials: { generation: 2 } });
+    expect((await httpsRequest(old, { ca })).status).toBe(200);
+    const current = await readSecretValue(
+      sandboxCluster(),
+      stack.namespace,
+      "credentials-api-signer",
+      "access-key",
+    );
+    expect(old).not.toContain(current);
+    // The kubelet brings the new keys to the running pods within a minute or two.
+    let signedBy = "";
+    for (let tries = 0; tries < 90 && !signedBy.startsWith(current); tries += 1) {
+      await pause(2000);
+      signedBy = new URL(await signedUrlFor("job-e2e")).searchParams.get("X-Amz-Credential") ?? "";
+    }
+    expect(signedBy.startsWith(current)).toBe(true);
+  });
+
+  test("is gone, wholly, when it is destroyed", async () => {
+    await stack.destroy();
+    expect(await namespaceExists(stack.namespace)).toBe(false);
+    const volumes = await sandboxCluster().makeApiClient(CoreV1Api).listPersistentVolume();
+    const ours = volumes.items.filter(({ spec }) => spec?.claimRef?.namespace === stack.namespace);
+    expect(ours.filter(({ status }) => status?.phase === "Bound")).toEqual([]);
+  });
+}
+
+/** Opens the program's own tunnel once for each namespace, on ports of the tests' own. */
+const tunnels = new Map<string, Promise<string>>();
+function tunnel(namespace: string): Promise<string> {
+  const open =
+    tunnels.get(namespace) ??
+    openTunnel({
+      namespace,
+      service: "minio",
+      port: 9000,
+      localPort: 39_100 + tunnels.size,
+      certificateSecret: "minio-tls",
+    }).then(({ address }) => address);
+  tunnels.set(namespace, open);
+  return open;
+}
+
+test("the sandbox's own tools tell what is wrong in one line", async () => {
+  const noSubject = await command(process.execPath, ["sandbox/token.ts"]).done;
+  expect(noSubject).toMatchObject({ code: 1, output: expect.stringMatching(/^usage: npm run token/) });
+  const badJob = ["sandbox/job.ts", "submit", "--owner", "alice", "--job", "../x", "package.json"];
+  const { code, output } = await command(process.execPath, badJob).done;
+  expect(code).toBe(1);
+  expect(output).toMatch(/^--job \.\.\/x is no job id/);
+});
