@@ -174,7 +174,7 @@ async function readWithGdal(run: Run, url: string, target: MainJobTarget): Promi
   try {
     const { stdout, stderr } = await run("gdalinfo", ["--optfile", options, "-checksum"], {
       env: {
-        GDAL_CURL_CA_BUNDLE: target.caFile,
+        SSL_CERT_FILE: target.caFile,
         CURL_CA_BUNDLE: target.caFile,
         CPL_CURL_VERBOSE: "YES",
         GDAL_PAM_ENABLED: "NO",
