@@ -88,9 +88,9 @@ export async function buildImages(
   const store = join(options.cacheDir, "images");
   // All that buildah keeps is below this folder, so that to remove it is all the cleaning up there is: its storage is
   // shared with nobody, and nothing is mounted, for no image has a RUN here and the storage driver is vfs.
-  const work = join(store, ".work");
-  await rm(work, { recursive: true, force: true });
+  const work = join(store, `.work-${String(process.pid)}`);
   await mkdir(work, { recursive: true });
+  await removeAbandonedWork(store);
   try {
     const build = imageBuilder(work, options);
     const one = async (name: ImageName): Promise<BuiltImage> => {
@@ -116,6 +116,14 @@ export async function buildImages(
     };
   } finally {
     await rm(work, { recursive: true, force: true });
+  }
+}
+
+/** What a killed run left. Another run's folder is left alone while that run lives. */
+async function removeAbandonedWork(store: string): Promise<void> {
+  for (const name of await readdir(store)) {
+    const pid = /^\.work-(\d+)$/.exec(name)?.[1];
+    if (pid !== undefined && !existsSync(`/proc/${pid}`)) await rm(join(store, name), { recursive: true });
   }
 }
 
@@ -208,7 +216,6 @@ function imageBuilder(
     const result = join(work, "results", name);
     await mkdir(result, { recursive: true });
     const archive = `oci-archive:${join(result, "image.tar")}:${tag}:dev`;
-    // Uncompressed: the archives stay on this machine, and to pack 300 MB would take longer than to build them.
     await buildah(`${name}-push`, [
       "push",
       "--quiet",

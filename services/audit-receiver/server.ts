@@ -47,10 +47,15 @@ watchFile(certificate, { interval: CERTIFICATE_POLL, persistent: false }, () => 
 function stop(): void {
   log("info", "stopping");
   unwatchFile(certificate);
+  // MinIO keeps its connections open; each is closed once its answer is out.
+  const idle = setInterval(() => {
+    server.closeIdleConnections();
+  }, 100);
   setTimeout(() => {
     server.closeAllConnections();
   }, DRAIN_TIMEOUT).unref();
   server.close(() => {
+    clearInterval(idle);
     journal.close().catch((error: unknown) => {
       log("error", "the journal did not close cleanly", error);
       process.exitCode = 1;
