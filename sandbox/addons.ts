@@ -1,12 +1,14 @@
-import type {
-  KubernetesObject,
-  V1ClusterRole,
-  V1ClusterRoleBinding,
-  V1ConfigMap,
-  V1Deployment,
-  V1Service,
-  V1ServiceAccount,
-  V1StorageClass,
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import {
+  type KubernetesObject,
+  type V1ClusterRole,
+  type V1ClusterRoleBinding,
+  type V1ConfigMap,
+  type V1Deployment,
+  type V1Service,
+  type V1ServiceAccount,
+  loadAllYaml,
 } from "@kubernetes/client-node";
 import { network } from "./layout.ts";
 
@@ -14,60 +16,30 @@ import { network } from "./layout.ts";
  * What a cluster has before anything is deployed on it: rights for its own components, a default StorageClass, DNS.
  * `coreDnsImage` is a reference by digest.
  */
-export function addons(coreDnsImage: string): readonly KubernetesObject[] {
-  return [...componentRights(), storageClass(), ...coreDns(coreDnsImage)];
+export async function addons(coreDnsImage: string): Promise<readonly KubernetesObject[]> {
+  return [kubeletAccess, ...(await nodeAgent()), ...coreDns(coreDnsImage)];
 }
 
 /**
- * Rights that Kubernetes' built-in roles don't give to the users of our certificates: exec, logs and port-forward go
- * from the API server to the kubelet; the node agent reads policies and makes volumes.
+ * Exec, logs and port-forward go from the API server to the kubelet, by a certificate whose user no built-in binding
+ * gives a right.
  */
-function componentRights(): readonly KubernetesObject[] {
-  const watch = ["get", "list", "watch"];
-  const agentRole: V1ClusterRole = {
-    apiVersion: "rbac.authorization.k8s.io/v1",
+const kubeletAccess: V1ClusterRoleBinding = {
+  apiVersion: "rbac.authorization.k8s.io/v1",
+  kind: "ClusterRoleBinding",
+  metadata: { name: "sandbox-kubelet-api" },
+  roleRef: {
+    apiGroup: "rbac.authorization.k8s.io",
     kind: "ClusterRole",
-    metadata: { name: "sandbox-node-agent" },
-    rules: [
-      { apiGroups: [""], resources: ["pods", "namespaces", "persistentvolumeclaims"], verbs: watch },
-      { apiGroups: ["networking.k8s.io"], resources: ["networkpolicies"], verbs: watch },
-      {
-        apiGroups: [""],
-        resources: ["persistentvolumes"],
-        verbs: [...watch, "create", "delete", "update", "patch"],
-      },
-    ],
-  };
-  return [
-    bindUser("sandbox-kubelet-api", "system:kubelet-api-admin", "kube-apiserver-kubelet-client"),
-    agentRole,
-    bindUser("sandbox-node-agent", "sandbox-node-agent", "sandbox-node-agent"),
-  ];
-}
+    name: "system:kubelet-api-admin",
+  },
+  subjects: [{ apiGroup: "rbac.authorization.k8s.io", kind: "User", name: "kube-apiserver-kubelet-client" }],
+};
 
-function bindUser(name: string, role: string, user: string): V1ClusterRoleBinding {
-  return {
-    apiVersion: "rbac.authorization.k8s.io/v1",
-    kind: "ClusterRoleBinding",
-    metadata: { name },
-    roleRef: { apiGroup: "rbac.authorization.k8s.io", kind: "ClusterRole", name: role },
-    subjects: [{ apiGroup: "rbac.authorization.k8s.io", kind: "User", name: user }],
-  };
-}
-
-/** The node agent makes a volume once a pod that uses it has been given a node. */
-function storageClass(): V1StorageClass {
-  return {
-    apiVersion: "storage.k8s.io/v1",
-    kind: "StorageClass",
-    metadata: {
-      name: "sandbox",
-      annotations: { "storageclass.kubernetes.io/is-default-class": "true" },
-    },
-    provisioner: "geocrop.sandbox/local",
-    volumeBindingMode: "WaitForFirstConsumer",
-    reclaimPolicy: "Delete",
-  };
+/** The node agent's rights and its StorageClass. */
+async function nodeAgent(): Promise<readonly KubernetesObject[]> {
+  const path = join(import.meta.dirname, "node-agent/manifests.yaml");
+  return loadAllYaml(await readFile(path, "utf8"));
 }
 
 /** It answers for the cluster's own names; the sandbox's pods have no business with others. */

@@ -2,7 +2,7 @@ import { existsSync } from "node:fs";
 import { readdir, rm, rmdir } from "node:fs/promises";
 import { join } from "node:path";
 import type { Layout } from "./layout.ts";
-import { stopNode } from "./node/host.ts";
+import { otherNodesData, stopNode } from "./node/host.ts";
 import { type Progress, size } from "./progress.ts";
 import { type Run, runner } from "./run.ts";
 
@@ -19,6 +19,12 @@ export async function down(
   progress: Progress,
 ): Promise<DownReport> {
   const run = runner(new AbortController().signal);
+  const other = await otherNodesData(layout);
+  if (other !== undefined) {
+    throw new Error(
+      `the sandbox that runs has its data in ${other}: name that folder in GEOCROP_SANDBOX_DATA`,
+    );
+  }
   const wasRunning = await progress.step("Stop the node", async (step) => {
     const wasRunning = await stopNode(layout, run);
     if (!wasRunning) step.note("it was not running");

@@ -1,5 +1,5 @@
 import { existsSync } from "node:fs";
-import { mkdir, open, readFile, rm } from "node:fs/promises";
+import { mkdir, open, readFile, rm, rmdir } from "node:fs/promises";
 import { dirname } from "node:path";
 
 /** Another run has the sandbox in hand. */
@@ -25,6 +25,8 @@ export async function withLock<T>(path: string, work: () => Promise<T>): Promise
     return await work();
   } finally {
     await rm(path, { force: true });
+    // The node's record may be in the folder: then it stays.
+    await rmdir(dirname(path)).catch(() => undefined);
   }
 }
 

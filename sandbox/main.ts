@@ -3,14 +3,12 @@ import { existsSync } from "node:fs";
 import { type Command, UsageError, help, parseCommand } from "./arguments.ts";
 import { stackEnvironment } from "./deploy.ts";
 import { down } from "./down.ts";
-import { EngineUnfit, recordedEngine } from "./engine.ts";
+import { recordedEngine } from "./engine.ts";
 import { Interrupted, interruption } from "./interruption.ts";
 import { type Layout, layoutOf } from "./layout.ts";
-import { Locked, withLock } from "./lock.ts";
-import { NoSuchLog, chooseLogs, logFiles, printLogs } from "./logs.ts";
-import { PrerequisitesMissing } from "./prerequisites.ts";
+import { withLock } from "./lock.ts";
+import { chooseLogs, logFiles, printLogs } from "./logs.ts";
 import { progressOn } from "./progress.ts";
-import { CommandFailed } from "./run.ts";
 import { describe, readSandbox } from "./status.ts";
 import { urls } from "./stack-file.ts";
 
@@ -58,8 +56,8 @@ const whatNow = `
 Try next:
   eval "$(npm run --silent sandbox -- env)"
   npm run job -- submit --owner alice --job job-124 result.tif
-  curl --cacert "$GEOCROP_CA_FILE" -H "Authorization: Bearer $(npm run --silent token -- --sub alice)" \\
-    "$GEOCROP_API_URL/api/v1/results/job-124/download"
+  npm run --silent token -- --sub alice | sed 's/^/Authorization: Bearer /' |
+    curl --cacert "$GEOCROP_CA_FILE" -H @- "$GEOCROP_API_URL/api/v1/results/job-123/download"
   npm run sandbox -- status
   npm run sandbox -- down`;
 
@@ -72,7 +70,14 @@ function quote(text: string): string {
   return `'${text.replaceAll("'", String.raw`'\''`)}'`;
 }
 
-const expected = [UsageError, Locked, NoSuchLog, CommandFailed, PrerequisitesMissing, EngineUnfit];
+/** An error says in its message all that a user needs; a fault of this program's own shows where it is. */
+function messageOf(error: unknown): string {
+  if (!(error instanceof Error)) return String(error);
+  const isOurFault =
+    error instanceof TypeError || error instanceof RangeError || error instanceof ReferenceError;
+  return isOurFault ? (error.stack ?? error.message) : error.message;
+}
+
 const signal = interruption();
 try {
   process.exitCode = await main(parseCommand(process.argv.slice(2)), layoutOf(), signal);
@@ -80,11 +85,8 @@ try {
   if (signal.reason instanceof Interrupted) {
     process.stderr.write("\nInterrupted; what this run had begun is undone. The next one carries on.\n");
     process.exitCode = signal.reason.exitCode;
-  } else if (error instanceof Error && expected.some((type) => error instanceof type)) {
-    process.stderr.write(`\n${error.message}\n`);
-    process.exitCode = error instanceof UsageError ? 2 : 1;
   } else {
-    process.stderr.write(`\n${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`);
-    process.exitCode = 1;
+    process.stderr.write(`\n${messageOf(error)}\n`);
+    process.exitCode = error instanceof UsageError ? 2 : 1;
   }
 }

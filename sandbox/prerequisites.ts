@@ -4,6 +4,7 @@ import { networkInterfaces, totalmem } from "node:os";
 import { dirname, join } from "node:path";
 import { builds, missingBuilds, moduleFolder } from "./builds.ts";
 import { type Layout, network } from "./layout.ts";
+import { otherNodesData, runningNode } from "./node/host.ts";
 import { missingPackages } from "./packages.ts";
 import { size } from "./progress.ts";
 import type { Run } from "./run.ts";
@@ -28,6 +29,8 @@ export interface MachineFacts {
   readonly disks: readonly DiskFacts[];
   /** Interfaces of the host with an address in the node's subnet, apart from our own. */
   readonly subnetUsers: readonly string[];
+  /** Data folder of another sandbox that runs now. */
+  readonly otherSandbox: string | undefined;
 }
 
 /** Room in a folder, and what the sandbox puts there. */
@@ -135,6 +138,12 @@ export function faultsOf(facts: MachineFacts): readonly Fault[] {
       "give that interface another address while the sandbox runs",
     );
   }
+  if (facts.otherSandbox !== undefined) {
+    add(
+      `another sandbox runs, with its data in ${facts.otherSandbox}`,
+      `stop it: GEOCROP_SANDBOX_DATA=${facts.otherSandbox} npm run sandbox -- down`,
+    );
+  }
   return faults;
 }
 
@@ -148,8 +157,8 @@ export function compareVersions(a: string, b: string): number {
   return 0;
 }
 
-/** Looks at the machine; changes nothing. `isRunning`: a node of ours runs already, whose room is taken already. */
-export async function machineFacts(layout: Layout, run: Run, isRunning: boolean): Promise<MachineFacts> {
+/** Looks at the machine; changes nothing. */
+export async function machineFacts(layout: Layout, run: Run): Promise<MachineFacts> {
   const linux = process.platform === "linux";
   const buildsMissing = (await missingBuilds(layout)).map(({ name }) => name);
   return {
@@ -165,8 +174,10 @@ export async function machineFacts(layout: Layout, run: Run, isRunning: boolean)
     goVersion: await goVersion(run),
     goVersionNeeded: await goVersionNeeded(layout),
     memoryBytes: totalmem(),
-    disks: isRunning ? [] : await disks(layout, buildsMissing.length > 0),
+    // A node that runs has taken its room already.
+    disks: (await runningNode(layout)) !== undefined ? [] : await disks(layout, buildsMissing.length > 0),
     subnetUsers: subnetUsers(),
+    otherSandbox: await otherNodesData(layout),
   };
 }
 

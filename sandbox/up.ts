@@ -9,7 +9,6 @@ import { importImages, removeSupersededImages } from "./image-store.ts";
 import { buildImages } from "./images.ts";
 import type { Layout } from "./layout.ts";
 import { runMainJob } from "./main-job.ts";
-import { runningNode } from "./node/host.ts";
 import { installPackages, missingPackages } from "./packages.ts";
 import { PrerequisitesMissing, faultsOf, machineFacts } from "./prerequisites.ts";
 import { type Progress, elapsed } from "./progress.ts";
@@ -41,7 +40,7 @@ export async function up(
   const began = Date.now();
 
   const engine = await progress.step("Look at the machine", async () => {
-    const faults = faultsOf(await machineFacts(layout, run, (await runningNode(layout)) !== undefined));
+    const faults = faultsOf(await machineFacts(layout, run));
     if (faults.length > 0) throw new PrerequisitesMissing(faults);
     return chooseEngine(await engineFacts(layout, options.engine, run));
   });
@@ -89,7 +88,7 @@ export async function up(
 
     await progress.step("Furnish the cluster: images, DNS, storage", async (step) => {
       await importImages(node.record, Object.values(built), run, step);
-      await node.cluster.apply(addons(imageOf(images, "coredns")));
+      await node.cluster.apply(await addons(imageOf(images, "coredns")));
       step.doing("waiting for DNS");
       await until("DNS is ready", 120, signal, () =>
         node.cluster.deploymentIsReady("kube-system", "coredns"),

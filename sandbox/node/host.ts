@@ -6,7 +6,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { z } from "zod";
 import { type Layout, network } from "../layout.ts";
 import { CommandFailed, lastLines, type Run, type RunOptions, type RunResult } from "../run.ts";
-import { createCgroups, removeCgroups } from "./cgroups.ts";
+import { createCgroups, processesIn, removeCgroups } from "./cgroups.ts";
 import { writeWhole } from "./config-files.ts";
 import { planPath } from "./plan.ts";
 
@@ -19,13 +19,26 @@ const recordSchema = z.object({
   initBegan: z.string(),
   fingerprint: z.string(),
   startedAt: z.string(),
+  /** The data folder it works on. */
+  data: z.string(),
 });
 
 /** The running node, as the host sees it. */
 export type NodeRecord = z.infer<typeof recordSchema>;
 
-/** The node that runs now; undefined when none does, whatever an old record says. */
+/** The node that runs now on this data folder; undefined when none does, whatever an old record says. */
 export async function runningNode(layout: Layout): Promise<NodeRecord | undefined> {
+  const record = await livingNode(layout);
+  return record?.data === layout.data ? record : undefined;
+}
+
+/** The data folder of a node that runs on another one: there is one network for either, so it is in the way. */
+export async function otherNodesData(layout: Layout): Promise<string | undefined> {
+  const record = await livingNode(layout);
+  return record?.data === layout.data ? undefined : record?.data;
+}
+
+async function livingNode(layout: Layout): Promise<NodeRecord | undefined> {
   let record: NodeRecord;
   try {
     record = recordSchema.parse(JSON.parse(await readFile(layout.nodeRecord, "utf8")));
@@ -53,6 +66,7 @@ export async function startNode(layout: Layout, fingerprint: string, run: Run): 
       initBegan: (await processBegan(init)) ?? "",
       fingerprint,
       startedAt: new Date().toISOString(),
+      data: layout.data,
     };
     await writeWhole(layout.nodeRecord, JSON.stringify(record));
     await run("ip", [
@@ -178,6 +192,11 @@ async function firstChild(holder: number): Promise<number> {
 }
 
 async function removeRemains(layout: Layout, run: Run): Promise<void> {
+  // A run killed at the wrong moment leaves a node without a record; whoever is in our control group is ours.
+  for (const pid of await processesIn("")) {
+    kill(pid, "SIGKILL");
+    await ends(pid, 5_000);
+  }
   await removeCgroups();
   // The kernel takes the interface away with the node's network, a moment after the last process has ended.
   const interfaceFile = `/sys/class/net/${network.hostInterface}`;

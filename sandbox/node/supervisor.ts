@@ -150,11 +150,20 @@ async function supervise(plan: Plan): Promise<void> {
   for (const component of plan.components) keepers.push(new Keeper(component, plan.logs, report));
   for (const keeper of keepers) keeper.start();
 
-  await new Promise((told) => process.once("SIGTERM", told));
-  const stop = (names: readonly string[], grace: number): Promise<unknown> =>
-    Promise.all(
-      keepers.filter((keeper) => names.includes(keeper.component.name)).map((keeper) => keeper.stop(grace)),
+  await new Promise((stop) => process.once("SIGTERM", stop));
+  const told = Date.now();
+  const stop = async (names: readonly string[], grace: number): Promise<void> => {
+    await Promise.all(
+      keepers
+        .filter((keeper) => names.includes(keeper.component.name))
+        .map(async (keeper) => {
+          await keeper.stop(grace);
+          console.log(
+            `${new Date().toISOString()} ${keeper.component.name} stopped after ${String(Date.now() - told)} ms`,
+          );
+        }),
     );
+  };
   // The kubelet goes first, or it would start again what is being stopped; etcd last, when nobody writes any more.
   await stop(["kubelet", "node-agent", "kube-controller-manager", "kube-scheduler", "kube-proxy"], 3_000);
   await endPods(8_000);
