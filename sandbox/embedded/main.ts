@@ -162,10 +162,11 @@ async function main(): Promise<number> {
     const statePath = resolve(options.state);
     const outputsPath = options.outputs === undefined ? undefined : resolve(options.outputs);
     const configPath = resolve(options.configFile ?? join(options.cwd, `Pulumi.${stack}.yaml`));
+    const mc = options.mc.includes("/") ? resolve(options.mc) : options.mc;
     process.chdir(options.cwd);
     const { name: project, program } = readProject(process.cwd());
     const config = readStackConfig(configPath, project);
-    const minio = new MinioObjects(options.mc);
+    const minio = new MinioObjects(mc, `${statePath}.mc`);
     const release = lockState(statePath);
     process.on("exit", () => {
       minio.close();

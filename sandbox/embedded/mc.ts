@@ -1,6 +1,5 @@
 import { spawn } from "node:child_process";
-import { copyFileSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { copyFileSync, mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { text } from "node:stream/consumers";
 
@@ -51,13 +50,15 @@ export class Mc {
   #running = 0;
   readonly #waiting: (() => void)[] = [];
 
-  constructor(binary: string, { server, ssl, user, password, caFile }: Connection) {
+  /** @param directory for mc's own files; it is emptied first, and holds no secrets */
+  constructor(binary: string, directory: string, { server, ssl, user, password, caFile }: Connection) {
     if (/[:@/]/.test(user) || password.includes(":")) {
       throw new Error("mc can't take a MinIO user with any of :@/ in it, or a password with a colon");
     }
     this.#binary = binary;
-    this.#directory = mkdtempSync(join(tmpdir(), "geocrop-mc-"));
-    mkdirSync(join(this.#directory, "certs", "CAs"), { recursive: true });
+    this.#directory = directory;
+    rmSync(directory, { recursive: true, force: true });
+    mkdirSync(join(directory, "certs", "CAs"), { recursive: true, mode: 0o700 });
     if (caFile !== undefined) copyFileSync(caFile, join(this.#directory, "certs", "CAs", "ca.crt"));
     writeFileSync(join(this.#directory, "config.json"), '{"version":"10","aliases":{}}', { mode: 0o600 });
     this.#environment = {
@@ -89,10 +90,6 @@ export class Mc {
     const path = join(this.#directory, encodeURIComponent(name));
     writeFileSync(path, content, { mode: 0o600 });
     await this.run(args(path));
-  }
-
-  close(): void {
-    rmSync(this.#directory, { recursive: true, force: true });
   }
 
   async #inTurn<T>(work: () => Promise<T>): Promise<T> {

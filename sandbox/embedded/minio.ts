@@ -1,3 +1,6 @@
+import { rmSync } from "node:fs";
+import { join } from "node:path";
+
 import { z } from "zod";
 
 import { alias, Mc } from "./mc.ts";
@@ -132,9 +135,9 @@ class Server {
   #users: Promise<Map<string, { isEnabled: boolean; policies: Set<string> }>> | undefined;
   #policies: Promise<Set<string>> | undefined;
 
-  constructor(binary: string, provider: z.infer<typeof connectedSchema>) {
+  constructor(binary: string, directory: string, provider: z.infer<typeof connectedSchema>) {
     const { minioServer, minioUser, minioPassword, minioSsl, minioCacertFile } = provider;
-    this.mc = new Mc(binary, {
+    this.mc = new Mc(binary, directory, {
       server: minioServer,
       ssl: minioSsl,
       user: minioUser,
@@ -371,10 +374,13 @@ const gone = /does not exist|not exist|not found|NoSuch|no such|not set|already 
 /** MinIO's buckets, users and policies, by MinIO's own client; only what differs from the live server is written. */
 export class MinioObjects implements Handler {
   readonly #binary: string;
+  readonly #directory: string;
   readonly #servers = new Map<string, Server>();
 
-  constructor(binary: string) {
+  /** @param directory for mc's own files, gone after {@link close} */
+  constructor(binary: string, directory: string) {
     this.#binary = binary;
+    this.#directory = directory;
   }
 
   locate({ type, inputs }: Declared): Location {
@@ -411,7 +417,7 @@ export class MinioObjects implements Handler {
   }
 
   close(): void {
-    for (const { mc } of this.#servers.values()) mc.close();
+    rmSync(this.#directory, { recursive: true, force: true });
   }
 
   /** Undefined while (in a preview) the server's address or credentials are not known. */
@@ -421,7 +427,7 @@ export class MinioObjects implements Handler {
     const key = JSON.stringify(parsed.data);
     const known = this.#servers.get(key);
     if (known !== undefined) return known;
-    const server = new Server(this.#binary, parsed.data);
+    const server = new Server(this.#binary, join(this.#directory, String(this.#servers.size)), parsed.data);
     this.#servers.set(key, server);
     return server;
   }

@@ -118,7 +118,7 @@ export class Monitor implements pulumi.runtime.Mocks, Run {
   readonly #reject: (error: unknown) => void;
   readonly #abort = new AbortController();
   readonly #declared = new Set<string>();
-  readonly #underWay = new Set<Promise<unknown>>();
+  readonly #underWay = new Set<Promise<boolean>>();
   readonly #providers = new Map<string, JsonObject>();
   readonly #resourceOptions = new Map<string, pulumi.CustomResourceOptions>();
 
@@ -144,7 +144,7 @@ export class Monitor implements pulumi.runtime.Mocks, Run {
 
   /** Resolves when nothing is under way any more. */
   async settled(): Promise<void> {
-    while (this.#underWay.size > 0) await Promise.allSettled(this.#underWay);
+    while (this.#underWay.size > 0) await Promise.all(this.#underWay);
   }
 
   /**
@@ -181,7 +181,10 @@ export class Monitor implements pulumi.runtime.Mocks, Run {
   async #answer<T>(what: string, work: () => Promise<T>): Promise<T> {
     if (this.signal.aborted) return never();
     const answer = (async () => work())(); // a work that throws at once is no exception here
-    this.#underWay.add(answer);
+    const settled: Promise<boolean> = answer
+      .catch(() => undefined)
+      .then(() => this.#underWay.delete(settled));
+    this.#underWay.add(settled);
     try {
       return await answer;
     } catch (error) {
@@ -189,9 +192,7 @@ export class Monitor implements pulumi.runtime.Mocks, Run {
         const message = error instanceof Error ? error.message : String(error);
         this.stop(new ResourceFault(`${what}: ${message}`, { cause: error }));
       }
-      return await never<T>();
-    } finally {
-      this.#underWay.delete(answer);
+      return never<T>();
     }
   }
 

@@ -7,7 +7,7 @@ import {
   readFileSync,
   renameSync,
   rmSync,
-  writeSync,
+  writeFileSync,
 } from "node:fs";
 import { dirname, resolve } from "node:path";
 
@@ -139,7 +139,7 @@ export class State {
     const file = openSync(draft, "w", 0o600);
     try {
       fchmodSync(file, 0o600); // a draft that a killed run left keeps its old mode otherwise
-      writeSync(file, `${JSON.stringify(content, undefined, 2)}\n`);
+      writeFileSync(file, `${JSON.stringify(content, undefined, 2)}\n`);
       fsyncSync(file);
     } finally {
       closeSync(file);
@@ -154,12 +154,16 @@ export class State {
   }
 }
 
-function isRunning(pid: number): boolean {
+/** A process and its start, for numbers are used again; undefined when it has ended. */
+function processIdentity(pid: string): string | undefined {
   try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    return isCode(error, "EPERM");
+    // After the command in parentheses: the state, and as 20th the time of the start (proc_pid_stat(5)).
+    const [state, ...rest] = readFileSync(`/proc/${pid}/stat`, "utf8")
+      .replace(/^.*\) /s, "")
+      .split(" ");
+    return state === "Z" ? undefined : `${pid} ${rest[18] ?? ""}`;
+  } catch {
+    return undefined;
   }
 }
 
@@ -173,17 +177,14 @@ export function lockState(file: string): () => void {
   mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
   for (;;) {
     try {
-      const lock = openSync(path, "wx", 0o600);
-      writeSync(lock, String(process.pid));
-      closeSync(lock);
-      return () => {
-        rmSync(path, { force: true });
-      };
+      writeFileSync(path, processIdentity(String(process.pid)) ?? "", { flag: "wx", mode: 0o600 });
+      return () => rmSync(path, { force: true });
     } catch (error) {
       if (!isCode(error, "EEXIST")) throw error;
-      const owner = Number(readFileSync(path, "utf8"));
-      if (owner > 0 && owner !== process.pid && isRunning(owner)) {
-        throw new Error(`another deployer (process ${owner}) works on this state: wait for it, or stop it`, {
+      const owner = readFileSync(path, "utf8");
+      const [pid = ""] = owner.split(" ");
+      if (pid !== "" && processIdentity(pid) === owner) {
+        throw new Error(`another deployer (process ${pid}) works on this state: wait for it, or stop it`, {
           cause: error,
         });
       }
