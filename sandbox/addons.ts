@@ -42,6 +42,9 @@ async function nodeAgent(): Promise<readonly KubernetesObject[]> {
   return loadAllYaml(await readFile(path, "utf8"));
 }
 
+/** The pods of the cluster's DNS. */
+export const dnsSelector = "k8s-app=kube-dns";
+
 /** It answers for the cluster's own names; the sandbox's pods have no business with others. */
 const corefile = `.:53 {
     errors

@@ -7,6 +7,7 @@ import {
   type KubernetesObject,
   KubernetesObjectApi,
   PatchStrategy,
+  type V1Pod,
 } from "@kubernetes/client-node";
 
 /** Name under which the sandbox applies its own objects. */
@@ -60,6 +61,25 @@ export class Cluster {
     return ready?.status === "True" && (ready.lastHeartbeatTime ?? new Date(0)) >= since;
   }
 
+  /**
+   * Whether every pod's state is by word of the kubelet that came up after `since`. Until it has looked at them, pods
+   * count as running and ready that ended with the node.
+   */
+  async podsAreUpToDate(since: Date): Promise<boolean> {
+    // The cluster's times have no fractions.
+    const wholeSeconds = Math.floor(since.getTime() / 1000) * 1000;
+    const { items } = await this.core.listPodForAllNamespaces();
+    return items
+      .flatMap(({ status }) => status?.containerStatuses ?? [])
+      .every(({ state }) => (state?.running?.startedAt?.getTime() ?? Infinity) >= wholeSeconds);
+  }
+
+  /** Whether there are pods with this label, all of them ready. */
+  async podsAreReady(namespace: string, labelSelector: string): Promise<boolean> {
+    const { items } = await this.core.listNamespacedPod({ namespace, labelSelector });
+    return items.length > 0 && items.every(isReady);
+  }
+
   /** Whether a Deployment runs what it was last asked to, and all of it is available. */
   async deploymentIsReady(namespace: string, name: string): Promise<boolean> {
     const { metadata, spec, status } = await this.apps.readNamespacedDeployment({ name, namespace });
@@ -69,6 +89,11 @@ export class Cluster {
       (status?.availableReplicas ?? 0) === (spec?.replicas ?? 1)
     );
   }
+}
+
+/** Whether a pod's own condition says so. */
+export function isReady({ status }: V1Pod): boolean {
+  return (status?.conditions ?? []).some(({ type, status }) => type === "Ready" && status === "True");
 }
 
 /** The promise's value, or undefined when the server answers 404. */

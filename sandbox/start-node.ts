@@ -1,4 +1,5 @@
-import { until, Cluster } from "./cluster.ts";
+import { setTimeout as sleep } from "node:timers/promises";
+import { Cluster, until } from "./cluster.ts";
 import { type Layout, nodeName } from "./layout.ts";
 import { type NodeRecord, runningNode, startNode, stopNode, supervisorTail } from "./node/host.ts";
 import { readStatus, writePlan } from "./node/plan.ts";
@@ -22,14 +23,18 @@ export async function ensureNode(
 ): Promise<ServingNode> {
   const before = await runningNode(layout);
   const plan = await writePlan(layout, kubernetes, run);
-  if (before?.fingerprint === plan.fingerprint) {
-    const cluster = new Cluster(layout.kubeconfig);
-    await until("the running node answers", 60, signal, () => cluster.isServing());
-    step.note("it runs already");
-    return { record: before, cluster, isNew: false };
-  }
   if (before !== undefined) {
-    step.note("its configuration or its binaries have changed: restarting it");
+    if (before.fingerprint === plan.fingerprint) {
+      const cluster = new Cluster(layout.kubeconfig);
+      step.doing("waiting for the running node to answer");
+      if (await serves(layout, cluster, signal)) {
+        step.note("it runs already");
+        return { record: before, cluster, isNew: false };
+      }
+      step.note("it runs, but its API server does not answer: restarting it");
+    } else {
+      step.note("its configuration or its binaries have changed: restarting it");
+    }
     step.doing("stopping the node");
     await stopNode(layout, run);
   }
@@ -41,6 +46,8 @@ export async function ensureNode(
     step.doing("waiting for the kubelet");
     const since = new Date(record.startedAt);
     await until("the node is ready", 120, signal, () => cluster.nodeIsReady(nodeName, since));
+    step.doing("waiting for the pods of before");
+    await until("the kubelet looks at the pods", 60, signal, () => cluster.podsAreUpToDate(since));
     return { record, cluster, isNew: true };
   } catch (error) {
     if (!signal.aborted) step.note(await whyNot(layout));
@@ -53,6 +60,17 @@ export async function ensureNode(
 export async function stopAfterFailure(layout: Layout, step: Pick<Step, "note">): Promise<void> {
   step.note("stopping the node that this run had started");
   await stopNode(layout, runner(new AbortController().signal));
+}
+
+/** Whether a node that runs answers, within the time that a killed run's half-started one may yet need. */
+async function serves(layout: Layout, cluster: Cluster, signal: AbortSignal): Promise<boolean> {
+  const deadline = Date.now() + 30_000;
+  while (Date.now() < deadline && (await runningNode(layout)) !== undefined) {
+    if (await cluster.isServing()) return true;
+    await sleep(250, undefined, { signal }).catch(() => undefined);
+    signal.throwIfAborted();
+  }
+  return false;
 }
 
 async function stillRunning(layout: Layout, question: () => Promise<boolean>): Promise<boolean> {

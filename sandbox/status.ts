@@ -1,5 +1,5 @@
 import { existsSync } from "node:fs";
-import { Cluster } from "./cluster.ts";
+import { Cluster, isReady } from "./cluster.ts";
 import { stackNamespace } from "./deploy.ts";
 import { sizeOf } from "./down.ts";
 import { type EngineName, recordedEngine } from "./engine.ts";
@@ -77,15 +77,16 @@ async function readCluster(cluster: Cluster): Promise<{ nodeReady: boolean; pods
   try {
     const nodeReady = await cluster.nodeIsReady(nodeName, new Date(0));
     const { items } = await cluster.core.listPodForAllNamespaces();
-    const pods = items.map(({ metadata, status }) => ({
-      namespace: metadata?.namespace ?? "",
-      name: metadata?.name ?? "",
-      phase: status?.phase ?? "Unknown",
-      restarts: (status?.containerStatuses ?? []).reduce((sum, { restartCount }) => sum + restartCount, 0),
+    const pods = items.map((pod) => ({
+      namespace: pod.metadata?.namespace ?? "",
+      name: pod.metadata?.name ?? "",
+      phase: pod.status?.phase ?? "Unknown",
+      restarts: (pod.status?.containerStatuses ?? []).reduce(
+        (sum, { restartCount }) => sum + restartCount,
+        0,
+      ),
       // A pod that has done its work is as good as a ready one.
-      ready:
-        status?.phase === "Succeeded" ||
-        (status?.conditions ?? []).some(({ type, status }) => type === "Ready" && status === "True"),
+      ready: pod.status?.phase === "Succeeded" || isReady(pod),
     }));
     return { nodeReady, pods };
   } catch {

@@ -1,5 +1,5 @@
 import { join } from "node:path";
-import { addons } from "./addons.ts";
+import { addons, dnsSelector } from "./addons.ts";
 import { ensureBuilds } from "./builds.ts";
 import { until } from "./cluster.ts";
 import type { SandboxContext } from "./context.ts";
@@ -90,8 +90,13 @@ export async function up(
       await importImages(node.record, Object.values(built), run, step);
       await node.cluster.apply(await addons(imageOf(images, "coredns")));
       step.doing("waiting for DNS");
-      await until("DNS is ready", 120, signal, () =>
-        node.cluster.deploymentIsReady("kube-system", "coredns"),
+      await until(
+        "DNS is ready",
+        120,
+        signal,
+        async () =>
+          (await node.cluster.podsAreReady("kube-system", dnsSelector)) &&
+          (await node.cluster.deploymentIsReady("kube-system", "coredns")),
       );
     });
 

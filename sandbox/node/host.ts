@@ -68,7 +68,6 @@ export async function startNode(layout: Layout, fingerprint: string, run: Run): 
       startedAt: new Date().toISOString(),
       data: layout.data,
     };
-    await writeWhole(layout.nodeRecord, JSON.stringify(record));
     await run("ip", [
       "link",
       "add",
@@ -84,6 +83,8 @@ export async function startNode(layout: Layout, fingerprint: string, run: Run): 
     const address = `${network.hostAddress}/${String(network.prefixLength)}`;
     await run("ip", ["address", "add", address, "dev", network.hostInterface]);
     await run("ip", ["link", "set", network.hostInterface, "up"]);
+    // Last of all: a run killed before this leaves a node that counts as none, and is ended by the next.
+    await writeWhole(layout.nodeRecord, JSON.stringify(record));
     return record;
   } catch (error) {
     kill(holder, "SIGKILL");

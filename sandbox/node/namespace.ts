@@ -45,6 +45,9 @@ export async function furnishNamespace(plan: Plan): Promise<void> {
   run("ip", "address", "add", `${network.nodeAddress}/${String(network.prefixLength)}`, "dev", "eth0");
   run("ip", "link", "set", "eth0", "up");
   run("ip", "route", "add", "default", "via", network.hostAddress);
+  // Before kube-proxy has made its rules, a pod's call to a Service would vanish on the way out, and be tried again only
+  // after half a minute. So it learns at once that there is no such host.
+  run("ip", "rule", "add", "iif", network.bridge, "to", network.serviceCidr, "unreachable");
   for (const name of ["ipv4/ip_forward", "bridge/bridge-nf-call-iptables"]) {
     writeFileSync(join("/proc/sys/net", name), "1");
   }
