@@ -48,7 +48,7 @@ async function take(path: string): Promise<void> {
 }
 
 /** The living process that holds the lock. A process that merely got the number of one that ended is none of ours. */
-async function lockHolder(path: string): Promise<number | undefined> {
+export async function lockHolder(path: string): Promise<number | undefined> {
   try {
     const pid = Number(await readFile(path, "utf8"));
     if (!Number.isInteger(pid) || pid <= 0 || !existsSync(`/proc/${String(pid)}`)) return undefined;

@@ -17,11 +17,15 @@ const printJson = (value: unknown): void => print(JSON.stringify(value, undefine
 
 /** Does what the command line asks. Returns the exit code. */
 async function main(command: Command, layout: Layout, signal: AbortSignal): Promise<number> {
+  // `up` tells this together with all else that is in the way.
+  if (command.name !== "help" && command.name !== "up" && process.getuid?.() !== 0) {
+    throw new UsageError(`"${command.name}" has to be run as root`);
+  }
   if (command.name === "up") {
     // Loaded only here: it brings in the whole stack's tools, which the others do without.
     const { stepCount, up } = await import("./up.ts");
     const progress = progressOn(command.json ? process.stderr : process.stdout, stepCount);
-    await withLock(layout.lock, () => up(layout, command, progress, signal));
+    await up(layout, command, progress, signal);
     if (command.json) printJson(await endpoints(layout));
     else print(whatNow);
   } else if (command.name === "down") {

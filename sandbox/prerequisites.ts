@@ -4,6 +4,7 @@ import { networkInterfaces, totalmem } from "node:os";
 import { dirname, join } from "node:path";
 import { builds, missingBuilds, moduleFolder } from "./builds.ts";
 import { type Layout, network } from "./layout.ts";
+import { lockHolder } from "./lock.ts";
 import { otherNodesData, runningNode } from "./node/host.ts";
 import { missingPackages } from "./packages.ts";
 import { size } from "./progress.ts";
@@ -29,6 +30,8 @@ export interface MachineFacts {
   readonly disks: readonly DiskFacts[];
   /** Interfaces of the host with an address in the node's subnet, apart from our own. */
   readonly subnetUsers: readonly string[];
+  /** A run of the sandbox that is under way. */
+  readonly otherRun: number | undefined;
   /** Data folder of another sandbox that runs now. */
   readonly otherSandbox: string | undefined;
 }
@@ -138,6 +141,12 @@ export function faultsOf(facts: MachineFacts): readonly Fault[] {
       "give that interface another address while the sandbox runs",
     );
   }
+  if (facts.otherRun !== undefined) {
+    add(
+      `another run of the sandbox is under way, process ${String(facts.otherRun)}`,
+      "wait for its end, or end it: it cleans up after itself",
+    );
+  }
   if (facts.otherSandbox !== undefined) {
     add(
       `another sandbox runs, with its data in ${facts.otherSandbox}`,
@@ -177,6 +186,7 @@ export async function machineFacts(layout: Layout, run: Run): Promise<MachineFac
     // A node that runs has taken its room already.
     disks: (await runningNode(layout)) !== undefined ? [] : await disks(layout, buildsMissing.length > 0),
     subnetUsers: subnetUsers(),
+    otherRun: await lockHolder(layout.lock),
     otherSandbox: await otherNodesData(layout),
   };
 }

@@ -4,15 +4,16 @@ import { ensureBuilds } from "./builds.ts";
 import { until } from "./cluster.ts";
 import type { SandboxContext } from "./context.ts";
 import { deploy, stackEnvironment, stackNamespace } from "./deploy.ts";
-import { type EngineName, chooseEngine, engineFacts } from "./engine.ts";
+import { type Engine, type EngineName, chooseEngine, engineFacts } from "./engine.ts";
 import { importImages, removeSupersededImages } from "./image-store.ts";
 import { buildImages } from "./images.ts";
 import type { Layout } from "./layout.ts";
+import { withLock } from "./lock.ts";
 import { runMainJob } from "./main-job.ts";
 import { installPackages, missingPackages } from "./packages.ts";
 import { PrerequisitesMissing, faultsOf, machineFacts } from "./prerequisites.ts";
 import { type Progress, elapsed } from "./progress.ts";
-import { runner } from "./run.ts";
+import { type Run, runner } from "./run.ts";
 import { ensureNode, stopAfterFailure } from "./start-node.ts";
 import { urls } from "./stack-file.ts";
 
@@ -38,13 +39,23 @@ export async function up(
 ): Promise<void> {
   const run = runner(signal);
   const began = Date.now();
-
   const engine = await progress.step("Look at the machine", async () => {
     const faults = faultsOf(await machineFacts(layout, run));
     if (faults.length > 0) throw new PrerequisitesMissing(faults);
     return chooseEngine(await engineFacts(layout, options.engine, run));
   });
+  await withLock(layout.lock, () => bringUp(layout, options, engine, progress, run, signal));
+  progress.line(`\nThe sandbox is ready, after ${elapsed(Date.now() - began)}.`);
+}
 
+async function bringUp(
+  layout: Layout,
+  options: UpOptions,
+  engine: Engine,
+  progress: Progress,
+  run: Run,
+  signal: AbortSignal,
+): Promise<void> {
   await progress.step("Install packages", async (step) => {
     const missing = missingPackages();
     if (missing.length > 0) await installPackages(missing, run, step);
@@ -125,7 +136,6 @@ export async function up(
     }
     throw error;
   }
-  progress.line(`\nThe sandbox is ready, after ${elapsed(Date.now() - began)}.`);
 }
 
 function imageOf(images: Readonly<Record<string, string>>, name: string): string {

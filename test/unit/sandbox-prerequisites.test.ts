@@ -31,6 +31,7 @@ const goodMachine: MachineFacts = {
     },
   ],
   subnetUsers: [],
+  otherRun: undefined,
   otherSandbox: undefined,
 };
 
@@ -53,6 +54,7 @@ describe("prerequisites", () => {
     { change: { goVersion: "1.25.9" }, problem: "Go is 1.25.9" },
     { change: { memoryBytes: 5 * gibibyte }, problem: "the machine has 5.0 GiB of memory" },
     { change: { subnetUsers: ["eth1"] }, problem: "interface eth1" },
+    { change: { otherRun: 4711 }, problem: "another run of the sandbox is under way, process 4711" },
     { change: { otherSandbox: "/other" }, problem: "another sandbox runs, with its data in /other" },
   ])("$problem", ({ change, problem }) => {
     expect(problems(change)).toEqual([expect.stringContaining(problem)]);
