@@ -40,6 +40,8 @@ export async function deploy(deployment: Deployment): Promise<Outputs> {
   // The SDK lets what goes wrong in a program surface as unhandled rejections, one for each promise it passed through.
   const stray = (error: unknown): void => monitor.stop(error);
   const interrupt = (): void => monitor.stop(new Stopped("interrupted"));
+  // Under the CLI the engine's connection keeps the process alive; a program may wait for what does not (its tunnel).
+  const alive = setInterval(() => undefined, 60_000);
   process.on("unhandledRejection", stray);
   signal.addEventListener("abort", interrupt);
   try {
@@ -57,6 +59,7 @@ export async function deploy(deployment: Deployment): Promise<Outputs> {
     signal.removeEventListener("abort", interrupt);
     await new Promise(setImmediate); // the last of a failed program's rejections
     process.off("unhandledRejection", stray);
+    clearInterval(alive);
   }
 }
 

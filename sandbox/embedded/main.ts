@@ -60,7 +60,7 @@ class Report {
 
   step({ change, type, name, milliseconds }: Step): void {
     this.#counts.set(change, (this.#counts.get(change) ?? 0) + 1);
-    if (change === "same") return;
+    if (change === "same" && !this.#isJson) return;
     const { sign, done, planned } = words[change];
     const kind = type.split(":").at(-1) ?? type;
     const text =
