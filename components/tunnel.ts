@@ -47,10 +47,21 @@ export async function openTunnel(target: TunnelTarget): Promise<Tunnel> {
   const authorityFile = `.pulumi-tunnel/${target.namespace}-${target.localPort}-use---run-program.crt`;
   mkdirSync(dirname(authorityFile), { recursive: true, mode: 0o700 });
   writeFileSync(authorityFile, authority, { mode: 0o600 });
-  process.once("exit", () => rmSync(authorityFile, { force: true }));
+  whenEnding(() => rmSync(authorityFile, { force: true }));
 
   await untilHealthy(target.localPort, authority);
   return { address: `127.0.0.1:${target.localPort}`, authorityFile };
+}
+
+/** Runs the work when this process ends, by Ctrl-C too; signals do to it what they did before. */
+function whenEnding(work: () => void): void {
+  process.once("exit", work);
+  for (const signal of ["SIGINT", "SIGTERM"] as const) {
+    process.once(signal, () => {
+      work();
+      if (process.listenerCount(signal) === 0) process.kill(process.pid, signal);
+    });
+  }
 }
 
 /** The cluster that the stack's Kubernetes provider works on: the same settings, in the same order. */
