@@ -1,18 +1,16 @@
 import * as kubernetes from "@pulumi/kubernetes";
 import * as pulumi from "@pulumi/pulumi";
 
+import type { NetworkSettings } from "./network-paths.ts";
+
 type PolicySpec = kubernetes.types.input.networking.v1.NetworkPolicySpec;
 type Peer = kubernetes.types.input.networking.v1.NetworkPolicyPeer;
 
 /** Pods that may talk to MinIO, by the user's document: "Allow only geocrop-api and geocrop-worker pods". */
 const storageClients = ["geocrop-api", "geocrop-worker"];
 
-export interface NetworkPoliciesArgs {
+export interface NetworkPoliciesArgs extends NetworkSettings {
   readonly namespace: pulumi.Input<string>;
-  /** MinIO pods talk to one another where there are several. */
-  readonly minioReplicas: number;
-  /** Whether the API fetches its token issuer's keys from outside. */
-  readonly fetchesTokenKeys: boolean;
 }
 
 /** Everything in the namespace is closed, both ways, but for what is listed in `networkPolicySpecs`. */
@@ -39,10 +37,8 @@ const clusterDns: Peer = {
   podSelector: { matchLabels: { "k8s-app": "kube-dns" } },
 };
 
-/** The policies by name. A peer without a namespace selector is a pod of this namespace only. */
-export function networkPolicySpecs(
-  args: Pick<NetworkPoliciesArgs, "minioReplicas" | "fetchesTokenKeys">,
-): Record<string, PolicySpec> {
+/** The policies by name; what they must mean is in network-paths.ts. A peer without a namespace selector is a pod of this namespace only. */
+export function networkPolicySpecs(args: NetworkSettings): Record<string, PolicySpec> {
   const minio = pods("minio");
   const peers = args.minioReplicas > 1 ? ["minio"] : [];
   return {
