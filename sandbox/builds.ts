@@ -32,6 +32,19 @@ export const builds = [
   { name: "mc", packages: ["github.com/minio/mc"] },
 ] as const satisfies readonly Build[];
 
+/** What only tests of the stack need: built when one of them asks, never by `up`. */
+export const testBuilds = {
+  manifestChecks: {
+    name: "manifest-checks",
+    packages: [".", "github.com/yannh/kubeconform/cmd/kubeconform"],
+  },
+  kubeScore: { name: "kube-score", packages: ["github.com/zegl/kube-score/cmd/kube-score"] },
+  victoriaLogs: {
+    name: "victoria-logs",
+    packages: ["github.com/VictoriaMetrics/VictoriaLogs/app/victoria-logs"],
+  },
+} as const satisfies Readonly<Record<string, Build>>;
+
 /** Name of a {@link Build}. */
 export type BuildName = (typeof builds)[number]["name"];
 
@@ -59,14 +72,10 @@ export function moduleFolder(layout: Layout, build: Build): string {
 export async function ensureBuilds(layout: Layout, run: Run, step: Step): Promise<Binaries> {
   const folders: Partial<Record<BuildName, string>> = {};
   for (const build of builds) {
-    const folder = join(layout.binaries, `${build.name}-${await buildKey(layout, build)}`);
-    folders[build.name] = folder;
-    if (existsSync(folder)) continue;
-    step.note(`building ${build.name} (log: ${buildLog(layout, build)})`);
-    step.doing(`go build, ${build.name}`);
-    await runBuild(layout, build, folder, run);
+    folders[build.name] = await ensureBuild(layout, run, step, build);
   }
-  await removeOthers(layout.binaries, Object.values(folders));
+  const forTests = Object.values(testBuilds).map((build) => buildFolder(layout, build));
+  await removeOthers(layout.binaries, [...Object.values(folders), ...(await Promise.all(forTests))]);
   const { kubernetes, coredns, minio, mc } = folders;
   if (kubernetes === undefined || coredns === undefined || minio === undefined || mc === undefined) {
     throw new Error("a build is missing from the list of builds");
@@ -74,12 +83,21 @@ export async function ensureBuilds(layout: Layout, run: Run, step: Step): Promis
   return { kubernetes, coredns, minio, mc };
 }
 
+/** The folder of one build's binaries, built if the cache lacks it. */
+export async function ensureBuild(layout: Layout, run: Run, step: Step, build: Build): Promise<string> {
+  const folder = await buildFolder(layout, build);
+  if (existsSync(folder)) return folder;
+  step.note(`building ${build.name} (log: ${buildLog(layout, build)})`);
+  step.doing(`go build, ${build.name}`);
+  await runBuild(layout, build, folder, run);
+  return folder;
+}
+
 /** Which builds are not in the cache. */
 export async function missingBuilds(layout: Layout): Promise<readonly Build[]> {
   const missing: Build[] = [];
   for (const build of builds) {
-    const folder = join(layout.binaries, `${build.name}-${await buildKey(layout, build)}`);
-    if (!existsSync(folder)) missing.push(build);
+    if (!existsSync(await buildFolder(layout, build))) missing.push(build);
   }
   return missing;
 }
@@ -97,6 +115,10 @@ async function runBuild(layout: Layout, build: Build, folder: string, run: Run):
   } finally {
     await rm(part, { recursive: true, force: true });
   }
+}
+
+async function buildFolder(layout: Layout, build: Build): Promise<string> {
+  return join(layout.binaries, `${build.name}-${await buildKey(layout, build)}`);
 }
 
 function buildLog(layout: Layout, build: Build): string {
