@@ -6,7 +6,7 @@ import { AuditLog } from "./audit-log.ts";
 import { Certificates, serverNames } from "./certificates.ts";
 import { Credentials } from "./credentials.ts";
 import { DownloadGateway } from "./download-gateway.ts";
-import { apiSignerPolicy, jobSubmitterPolicy, workerPolicy } from "./iam-policies.ts";
+import { declaredPolicies, resultsBucket } from "./iam-policies.ts";
 import { MinioAdmin } from "./minio-admin.ts";
 import { MinioIdentity } from "./minio-identity.ts";
 import { minioPort, MinioServer } from "./minio-server.ts";
@@ -15,9 +15,6 @@ import { PrivateBucket } from "./private-bucket.ts";
 import { bytesOf } from "./quantity.ts";
 import { SignedUrlApi } from "./signed-url-api.ts";
 import { DevIssuer, type TokenRules } from "./token-issuer.ts";
-
-const inputBuckets = ["geocrop-baselines", "geocrop-datasets", "geocrop-models"];
-const resultsBucket = "geocrop-results";
 
 /** Pod Security "restricted", at the version these manifests were written for. */
 const podSecurity = Object.fromEntries(
@@ -102,15 +99,14 @@ export class GeocropStorage extends pulumi.ComponentResource {
       },
       { parent: this, dependsOn: [policies, certificates, credentials, audit] },
     );
-    const bucketNames = Object.keys(settings.buckets).toSorted();
+    const policyOf = declaredPolicies(settings);
     const admin = new MinioAdmin(
       `${name}-admin`,
       {
         namespace,
         server,
         credentials,
-        buckets: bucketNames,
-        emptiesBuckets: !protect,
+        provisionerPolicy: policyOf.provisioner,
         tunnelPort: settings.tunnelPort,
       },
       parent,
@@ -127,17 +123,11 @@ export class GeocropStorage extends pulumi.ComponentResource {
         ).bucket,
       ]),
     );
-    const identities = (
-      [
-        ["api-signer", apiSignerPolicy(resultsBucket)],
-        ["worker", workerPolicy(inputBuckets, resultsBucket)],
-        ["job-submitter", jobSubmitterPolicy(resultsBucket)],
-      ] as const
-    ).map(
-      ([identity, policy]) =>
+    const identities = (["api-signer", "worker", "job-submitter"] as const).map(
+      (identity) =>
         new MinioIdentity(
           `${name}-${identity}`,
-          { identity, policy, turns: credentials.turnsOf(identity) },
+          { identity, policy: policyOf[identity], turns: credentials.turnsOf(identity) },
           inMinio,
         ),
     );
@@ -192,7 +182,8 @@ export class GeocropStorage extends pulumi.ComponentResource {
   }
 }
 
-function servers({ namespace, api, downloads }: Settings) {
+/** The stack's servers by the names that their certificates must carry. */
+export function servers({ namespace, api, downloads }: Settings) {
   const minio = serverNames("minio", namespace);
   return [
     {

@@ -1,3 +1,11 @@
+import type { Identity } from "./credentials.ts";
+
+/** The buckets that workers read from. */
+const inputBuckets = ["geocrop-baselines", "geocrop-datasets", "geocrop-models"];
+
+/** The bucket that holds a folder `jobs/<id>/` for each job. */
+export const resultsBucket = "geocrop-results";
+
 /** The longest life of a presigned URL in milliseconds, whatever its X-Amz-Expires says (60 minutes). */
 const longestSignatureAge = 60 * 60 * 1000;
 
@@ -126,6 +134,9 @@ export function provisionerPolicy(buckets: readonly string[], emptiesBuckets: bo
         "admin:EnableUser",
         "admin:GetPolicy",
         "admin:GetUser",
+        // What nobody declared is looked for with these two (verify/checks/identities.ts).
+        "admin:ListGroups",
+        "admin:ListServiceAccounts",
         "admin:ListUserPolicies",
         "admin:ListUsers",
         "admin:UpdatePolicyAssociation",
@@ -165,4 +176,17 @@ export function provisionerPolicy(buckets: readonly string[], emptiesBuckets: bo
       : []),
     onlyOverTls(buckets),
   );
+}
+
+/** Each identity's policy in a stack with these buckets. */
+export function declaredPolicies(settings: {
+  readonly buckets: Readonly<Record<string, unknown>>;
+  readonly protectData: boolean;
+}): Record<Identity, string> {
+  return {
+    provisioner: provisionerPolicy(Object.keys(settings.buckets).toSorted(), !settings.protectData),
+    "api-signer": apiSignerPolicy(resultsBucket),
+    worker: workerPolicy(inputBuckets, resultsBucket),
+    "job-submitter": jobSubmitterPolicy(resultsBucket),
+  };
 }

@@ -3,7 +3,6 @@ import * as pulumi from "@pulumi/pulumi";
 
 import { tlsSecretName } from "./certificates.ts";
 import type { Credentials, KeyPair } from "./credentials.ts";
-import { provisionerPolicy } from "./iam-policies.ts";
 import { MinioIdentity } from "./minio-identity.ts";
 import { minioPort, minioRegion, type MinioServer } from "./minio-server.ts";
 import { openTunnel } from "./tunnel.ts";
@@ -12,9 +11,8 @@ export interface MinioAdminArgs {
   readonly namespace: string;
   readonly server: MinioServer;
   readonly credentials: Credentials;
-  readonly buckets: readonly string[];
-  /** Whether `pulumi destroy` may empty buckets. */
-  readonly emptiesBuckets: boolean;
+  /** What the provisioner may do (iam-policies.ts). */
+  readonly provisionerPolicy: string;
   readonly tunnelPort: number;
 }
 
@@ -62,7 +60,7 @@ export class MinioAdmin extends pulumi.ComponentResource {
       {
         identity: "provisioner",
         turns: args.credentials.turnsOf("provisioner"),
-        policy: provisionerPolicy(args.buckets, args.emptiesBuckets),
+        policy: args.provisionerPolicy,
       },
       { parent: this, provider: root },
     );
