@@ -1,6 +1,7 @@
 import { describe, expect, test } from "vitest";
 
-import { KubernetesObjects, podTrouble, unreadyReason } from "../../sandbox/embedded/kubernetes.ts";
+import { KubernetesObjects } from "../../sandbox/embedded/kubernetes.ts";
+import { podTrouble, unreadyReason } from "../../sandbox/embedded/readiness.ts";
 
 function workload(kind: string, status: object, replicas = 2) {
   return { apiVersion: "apps/v1", kind, metadata: { name: "w", generation: 3 }, spec: { replicas }, status };
