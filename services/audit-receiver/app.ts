@@ -1,5 +1,6 @@
 import { createHash, timingSafeEqual } from "node:crypto";
 import type { IncomingMessage, RequestListener, ServerResponse } from "node:http";
+import { Budget } from "./budget.ts";
 import type { Batch, Journal, Reject } from "./journal.ts";
 import { type Json, maskEvent, maskUnparsed } from "./mask.ts";
 
@@ -11,6 +12,8 @@ export interface AppOptions {
   readonly report: (message: string, error: unknown) => void;
   /** Largest body read as events, in bytes. @default 8 MiB, eight times the longest URL MinIO takes */
   readonly bodyLimit?: number;
+  /** Bytes of bodies held in memory at once; further requests wait unread. @default 16 MiB */
+  readonly memoryLimit?: number;
 }
 
 /** How much of something unreadable is kept. */
@@ -28,7 +31,10 @@ export function createApp({
   token,
   report,
   bodyLimit = 8 * 1024 * 1024,
+  memoryLimit = 16 * 1024 * 1024,
 }: AppOptions): RequestListener {
+  const memory = new Budget(memoryLimit);
+
   async function handle(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const path = request.url?.split("?", 1)[0];
     if (path === "/healthz" || path === "/readyz") {
@@ -40,7 +46,11 @@ export function createApp({
     } else if (!isBearer(request.headers.authorization, await token())) {
       refuse(response, 401);
     } else {
-      await journal.append(readBody(await receive(request, bodyLimit), bodyLimit));
+      // A body of unknown length may be as long as is read.
+      const length = Number(request.headers["content-length"] ?? bodyLimit);
+      await memory.spend(Math.min(length, bodyLimit), async () =>
+        journal.append(readBody(await receive(request, bodyLimit), bodyLimit)),
+      );
       answer(response, 200);
     }
   }

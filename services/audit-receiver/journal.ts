@@ -1,8 +1,11 @@
-import { constants } from "node:fs";
-import { type FileHandle, mkdir, open, readdir } from "node:fs/promises";
+import { mkdir, stat, unlink } from "node:fs/promises";
 import { join } from "node:path";
-import { GENESIS, type Link, link, readLine } from "./chain.ts";
+import { GENESIS, type Link, link } from "./chain.ts";
 import { maskUnparsed } from "./mask.ts";
+import { RecentEvents } from "./recent.ts";
+import { lastLink, newestEvents } from "./resume.ts";
+import { type Removal, removals, type Retention, RETENTION_EVENT, type SizedSegment } from "./retention.ts";
+import { listSegments, SegmentWriter, syncDirectory } from "./segments.ts";
 
 /** What a request leaves behind: events, and what could not be read as one. Both are masked by the caller. */
 export interface Batch {
@@ -20,7 +23,20 @@ export interface Reject {
   readonly text: string;
 }
 
-/** An append-only, hash-chained record of audit events in daily files. */
+/** What the journal did since it was opened. */
+export interface Counts {
+  /** Events on the disk. */
+  readonly stored: number;
+  /** Events that were there already, and were acknowledged again. */
+  readonly repeated: number;
+  readonly rejected: number;
+  /** Batches that the disk did not take. */
+  readonly failed: number;
+  /** Files that retention took away. */
+  readonly removed: number;
+}
+
+/** An append-only, hash-chained record of audit events in files that begin anew each day and at a size. */
 export interface Journal {
   /**
    * Appends a batch. Batches that arrive while the disk is busy share the next sync (group commit).
@@ -29,8 +45,26 @@ export interface Journal {
    * @throws Error when the disk failed; nothing of the batch is kept then.
    */
   append(batch: Batch): Promise<void>;
+  counts(): Counts;
+  /** Number of the last entry on the disk. */
+  end(): number;
   /** Waits for what is under way, then closes the files. */
   close(): Promise<void>;
+}
+
+export interface JournalOptions {
+  /** Clock, for tests. @default the system's */
+  readonly now?: () => Date;
+  /** Bytes after which a new file is begun. @default 64 MiB */
+  readonly segmentBytes?: number;
+  /** @default everything is kept */
+  readonly retention?: Retention | undefined;
+  /** Events that a repeat is known by. @default 100,000 */
+  readonly remembered?: number;
+  /** Milliseconds between two looks at the retention. @default one hour */
+  readonly sweepInterval?: number;
+  /** Where a retention that cannot be kept is told. @default nowhere */
+  readonly report?: (message: string, error: unknown) => void;
 }
 
 interface Waiting {
@@ -39,61 +73,157 @@ interface Waiting {
   readonly reject: (error: Error) => void;
 }
 
-const READ_WINDOW = 64 * 1024;
-/** A torn tail can be as long as one event; a glance at it is enough. */
-const TORN_TEXT_LIMIT = 64 * 1024;
+/** How far back a start looks for events that MinIO may repeat, in bytes. */
+const REMEMBERED_BYTES = 8 * 1024 * 1024;
 
 /**
  * Opens the journal in a directory and takes up its chain where it ended. A last line that a crash tore is
  * moved to the quarantine: it was never acknowledged, so MinIO sends that event again.
- *
- * @param now clock, for tests. @default the system's
  */
-export async function openJournal(dir: string, now: () => Date = () => new Date()): Promise<Journal> {
+export async function openJournal(
+  dir: string,
+  {
+    now = () => new Date(),
+    segmentBytes = 64 * 1024 * 1024,
+    retention,
+    remembered = 100_000,
+    sweepInterval = 60 * 60 * 1000,
+    report = () => undefined,
+  }: JournalOptions = {},
+): Promise<Journal> {
   await mkdir(dir, { recursive: true, mode: 0o700 });
-  const audit = new DailyFile(dir, "audit");
-  const quarantine = new DailyFile(dir, "quarantine");
-  let { last, day } = await resume(dir, quarantine, now);
+  const audit = new SegmentWriter(dir, "audit", segmentBytes);
+  const quarantine = new SegmentWriter(dir, "quarantine", segmentBytes);
+  const recent = new RecentEvents(remembered);
+  const counts = { stored: 0, repeated: 0, rejected: 0, failed: 0, removed: 0 };
+  let last: Link = GENESIS;
+  let day = "";
   let queue: Waiting[] = [];
+  let sweepDue = false;
   let worker: Promise<void> | undefined;
 
-  async function write(batches: readonly Batch[]): Promise<void> {
-    const time = now().toISOString();
-    // Never back to an older file, whatever the clock does: the newest one ends the chain.
-    const today = dayOf(time);
-    if (today > day) day = today;
-    const rejects = batches
-      .flatMap((batch) => batch.rejects)
-      .map((reject) => JSON.stringify({ time, ...reject }));
-    let end = last;
-    const lines = batches
-      .flatMap((batch) => batch.events)
-      .map((event) => {
-        const linked = link(event, end);
-        end = linked.last;
-        return linked.line;
+  async function takeUp(): Promise<void> {
+    const segments = await listSegments(dir);
+    const aside = segments.findLast(({ kind }) => kind === "quarantine");
+    if (aside !== undefined) await quarantine.resume(aside);
+    const files = segments.filter(({ kind }) => kind === "audit");
+    for (const file of files.toReversed()) {
+      const found = await lastLink(join(dir, file.name), async ({ bytes, text }) => {
+        await setAside([{ reason: `torn end of ${file.name}`, bytes, text: maskUnparsed(text) }]);
       });
-    // The quarantine first: should the audit file then fail, MinIO repeats the batch, and a doubled reject harms
-    // nothing, while a doubled event would be in the chain for ever.
-    await quarantine.append(today, rejects);
-    await audit.append(day, lines);
+      if (found === undefined) continue;
+      last = found;
+      day = file.day;
+      await audit.resume(file);
+      break;
+    }
+    recent.remember(recent.unseen(await newestEvents(dir, files, REMEMBERED_BYTES)).keys);
+  }
+
+  async function setAside(rejects: readonly Reject[]): Promise<void> {
+    const time = now().toISOString();
+    const label = time.slice("YYYY-MM-DDT".length).replaceAll(/\D/g, "").padStart(12, "0");
+    await quarantine.append(
+      dayOf(time),
+      label,
+      rejects.map((reject) => JSON.stringify({ time, ...reject })),
+    );
+  }
+
+  async function extend(events: readonly string[]): Promise<void> {
+    // Never back to an older file, whatever the clock does: the newest one ends the chain.
+    const today = dayOf(now().toISOString());
+    if (today > day) day = today;
+    const label = String(last.seq + 1).padStart(12, "0");
+    let end = last;
+    const lines = events.map((event) => {
+      const linked = link(event, end);
+      end = linked.last;
+      return linked.line;
+    });
+    if (await audit.append(day, label, lines)) sweepDue = true;
     last = end;
   }
 
+  async function write(batches: readonly Batch[]): Promise<void> {
+    const rejects = batches.flatMap((batch) => batch.rejects);
+    const events = batches.flatMap((batch) => batch.events);
+    const { fresh, keys } = recent.unseen(events);
+    // The quarantine first: should the audit file then fail, MinIO repeats the batch, and a doubled reject harms
+    // nothing.
+    await setAside(rejects);
+    await extend(fresh);
+    recent.remember(keys);
+    counts.stored += fresh.length;
+    counts.repeated += events.length - fresh.length;
+    counts.rejected += rejects.length;
+  }
+
+  /**
+   * Takes away what is past its time. The chain tells of it first: a trail that does not begin with its first
+   * entry is whole if it says so itself.
+   */
+  async function sweep(limits: Retention): Promise<void> {
+    const files: SizedSegment[] = [];
+    for (const segment of await listSegments(dir)) {
+      files.push({ ...segment, bytes: (await stat(join(dir, segment.name))).size });
+    }
+    const today = dayOf(now().toISOString());
+    const removed = removals(files, [audit.current, quarantine.current], today, limits);
+    if (removed.length === 0) return;
+    await extend(await Promise.all(removed.map(farewell)));
+    for (const { file } of removed) await unlink(join(dir, file.name));
+    await syncDirectory(dir);
+    counts.removed += removed.length;
+  }
+
+  async function farewell({ file, reason }: Removal): Promise<string> {
+    const end =
+      file.kind === "audit" ? await lastLink(join(dir, file.name), () => Promise.resolve()) : undefined;
+    return JSON.stringify({
+      time: now().toISOString(),
+      event: RETENTION_EVENT,
+      file: file.name,
+      bytes: file.bytes,
+      reason,
+      ...(end === undefined ? {} : { last: end }),
+    });
+  }
+
   async function drain(): Promise<void> {
-    while (queue.length > 0) {
+    while (queue.length > 0 || sweepDue) {
       const group = queue;
       queue = [];
       try {
         await write(group.map(({ batch }) => batch));
         for (const { resolve } of group) resolve();
       } catch (error) {
+        counts.failed += group.length;
         const cause = error instanceof Error ? error : new Error(String(error));
         for (const { reject } of group) reject(cause);
       }
+      if (sweepDue) await keepRetention();
     }
     worker = undefined;
   }
+
+  async function keepRetention(): Promise<void> {
+    try {
+      if (retention !== undefined) await sweep(retention);
+    } catch (error) {
+      report("the retention could not be kept", error);
+    }
+    // Only now, for the sweep's own entry may have begun a file.
+    sweepDue = false;
+  }
+
+  await takeUp();
+  await keepRetention();
+  const timer = setInterval(() => {
+    sweepDue = true;
+    worker ??= drain();
+  }, sweepInterval);
+  timer.unref();
 
   return {
     append: (batch) =>
@@ -101,156 +231,17 @@ export async function openJournal(dir: string, now: () => Date = () => new Date(
         queue.push({ batch, resolve, reject });
         worker ??= drain();
       }),
+    counts: () => ({ ...counts }),
+    end: () => last.seq,
     close: async () => {
+      clearInterval(timer);
       await worker;
       await Promise.all([audit.close(), quarantine.close()]);
     },
   };
 }
 
-interface OpenFile {
-  readonly day: string;
-  readonly handle: FileHandle;
-  /** Bytes known to be on the disk. */
-  size: number;
-  /** Whether a crash left the last line without its end. */
-  torn: boolean;
-}
-
-/** `<prefix>-YYYY-MM-DD.ndjson`, one a day, appended to so that a failure leaves no part of an append behind. */
-class DailyFile {
-  readonly #dir: string;
-  readonly #prefix: string;
-  #current: OpenFile | undefined;
-
-  constructor(dir: string, prefix: string) {
-    this.#dir = dir;
-    this.#prefix = prefix;
-  }
-
-  async append(day: string, lines: readonly string[]): Promise<void> {
-    if (lines.length === 0) return;
-    const file = this.#current?.day === day ? this.#current : await this.#open(day);
-    const bytes = Buffer.from(`${file.torn ? "\n" : ""}${lines.join("\n")}\n`);
-    try {
-      await writeAll(file.handle, bytes, file.size);
-      await file.handle.datasync();
-      file.size += bytes.length;
-      file.torn = false;
-    } catch (error) {
-      // A failed sync may have dropped pages, so nothing of this append is trusted: cut it off and start over.
-      await file.handle.truncate(file.size).catch(() => undefined);
-      throw error;
-    }
-  }
-
-  async close(): Promise<void> {
-    await this.#current?.handle.close();
-    this.#current = undefined;
-  }
-
-  async #open(day: string): Promise<OpenFile> {
-    await this.close();
-    const path = join(this.#dir, `${this.#prefix}-${day}.ndjson`);
-    const handle = await open(path, constants.O_RDWR | constants.O_CREAT, 0o600);
-    try {
-      const { size } = await handle.stat();
-      const torn = size > 0 && (await readRange(handle, size - 1, size)).toString() !== "\n";
-      await syncDirectory(this.#dir);
-      this.#current = { day, handle, size, torn };
-      return this.#current;
-    } catch (error) {
-      await handle.close();
-      throw error;
-    }
-  }
-}
-
-/** Writes at a position rather than at the end, so that what an earlier failure left there is overwritten. */
-async function writeAll(handle: FileHandle, bytes: Buffer, position: number): Promise<void> {
-  let written = 0;
-  while (written < bytes.length) {
-    const { bytesWritten } = await handle.write(bytes, written, bytes.length - written, position + written);
-    written += bytesWritten;
-  }
-}
-
-/** A new file is only there after a power cut if its directory was synced too. */
-async function syncDirectory(dir: string): Promise<void> {
-  const handle = await open(dir, "r");
-  try {
-    await handle.sync();
-  } finally {
-    await handle.close();
-  }
-}
-
-/** Finds the end of the chain in the newest file that has an entry, and clears torn tails away. */
-async function resume(
-  dir: string,
-  quarantine: DailyFile,
-  now: () => Date,
-): Promise<{ readonly last: Link; readonly day: string }> {
-  const names = (await readdir(dir)).filter((name) => /^audit-\d{4}-\d\d-\d\d\.ndjson$/.test(name));
-  for (const name of names.toSorted().toReversed()) {
-    const handle = await open(join(dir, name), "r+");
-    try {
-      const { size } = await handle.stat();
-      const { entry, end } = await lastEntry(handle, size);
-      if (end < size) {
-        const text = await readRange(handle, end, Math.min(size, end + TORN_TEXT_LIMIT));
-        const time = now().toISOString();
-        const reject = {
-          time,
-          reason: `torn end of ${name}`,
-          bytes: size - end,
-          text: maskUnparsed(text.toString()),
-        };
-        await quarantine.append(dayOf(time), [JSON.stringify(reject)]);
-        await handle.truncate(end);
-        await handle.datasync();
-      }
-      if (entry !== undefined) return { last: entry, day: name.slice("audit-".length, -".ndjson".length) };
-    } finally {
-      await handle.close();
-    }
-  }
-  return { last: GENESIS, day: "" };
-}
-
 /** The UTC day of an ISO time. */
 function dayOf(time: string): string {
   return time.slice(0, "YYYY-MM-DD".length);
-}
-
-/** Looks back from the end of a file, ever further, for a whole entry; `end` is the offset after its line end. */
-async function lastEntry(
-  handle: FileHandle,
-  size: number,
-): Promise<{ readonly entry: Link | undefined; readonly end: number }> {
-  for (let window = READ_WINDOW; ; window *= 2) {
-    const start = Math.max(0, size - window);
-    const bytes = await readRange(handle, start, size);
-    let lineEnd = bytes.lastIndexOf("\n");
-    while (lineEnd >= 0) {
-      const before = lineEnd === 0 ? -1 : bytes.lastIndexOf("\n", lineEnd - 1);
-      // The window's first line may lack its beginning.
-      if (before < 0 && start > 0) break;
-      const read = readLine(bytes.toString("utf8", before + 1, lineEnd));
-      if (read !== undefined) return { entry: read.entry, end: start + lineEnd + 1 };
-      lineEnd = before;
-    }
-    if (start === 0) return { entry: undefined, end: 0 };
-  }
-}
-
-async function readRange(handle: FileHandle, start: number, end: number): Promise<Buffer> {
-  const bytes = Buffer.alloc(end - start);
-  let filled = 0;
-  while (filled < bytes.length) {
-    const { bytesRead } = await handle.read(bytes, filled, bytes.length - filled, start + filled);
-    if (bytesRead === 0) break;
-    filled += bytesRead;
-  }
-  return bytes.subarray(0, filled);
 }

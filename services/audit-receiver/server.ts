@@ -4,13 +4,17 @@ import { createServer } from "node:https";
 import { join } from "node:path";
 import { inspect } from "node:util";
 import { createApp } from "./app.ts";
+import { startForwarding } from "./forward.ts";
 import { openJournal } from "./journal.ts";
-import { readSettings } from "./settings.ts";
+import { createSender } from "./send.ts";
+import { type Forward, readSettings } from "./settings.ts";
 
 /** A request under way at SIGTERM gets this long, in milliseconds, to be stored and answered. */
 const DRAIN_TIMEOUT = 10_000;
 /** How often the certificate file is looked at, in milliseconds. Kubernetes itself takes up to a minute. */
 const CERTIFICATE_POLL = 5_000;
+/** How often what was stored is told, in milliseconds. */
+const COUNTS_INTERVAL = 60_000;
 
 function log(level: "info" | "error", message: string, error?: unknown): void {
   const reason =
@@ -25,7 +29,14 @@ const readKeyPair = (): { cert: Buffer; key: Buffer } => ({
   key: readFileSync(join(settings.tlsDir, "tls.key")),
 });
 
-const journal = await openJournal(settings.dataDir);
+const journal = await openJournal(settings.dataDir, {
+  segmentBytes: settings.segmentBytes,
+  retention: settings.retention,
+  report: (message, error) => {
+    log("error", message, error);
+  },
+});
+const stopForwarding = settings.forward === undefined ? undefined : forwardTo(settings.forward);
 const app = createApp({
   journal,
   token: async () => (await readFile(settings.tokenFile, "utf8")).trim(),
@@ -33,7 +44,9 @@ const app = createApp({
     log("error", message, error);
   },
 });
-const server = createServer({ ...readKeyPair(), minVersion: "TLSv1.2", keepAliveTimeout: 65_000 }, app);
+// A body that does not come holds memory from others.
+const limits = { keepAliveTimeout: 65_000, requestTimeout: 30_000 };
+const server = createServer({ ...readKeyPair(), minVersion: "TLSv1.2", ...limits }, app);
 
 watchFile(certificate, { interval: CERTIFICATE_POLL, persistent: false }, () => {
   try {
@@ -43,6 +56,39 @@ watchFile(certificate, { interval: CERTIFICATE_POLL, persistent: false }, () => 
     log("error", "the renewed certificate cannot be used; the former one stays", error);
   }
 });
+
+let told = "";
+/** What was stored so far, if anything was since it was told last. */
+function tellCounts(): void {
+  const counts = JSON.stringify(journal.counts());
+  if (counts !== told) log("info", `counts since the start: ${counts}`);
+  told = counts;
+}
+const telling = setInterval(tellCounts, COUNTS_INTERVAL);
+telling.unref();
+
+function forwardTo({ url, format, authorizationFile }: Forward): () => Promise<void> {
+  const send = createSender(url, {
+    authorityFile: join(settings.tlsDir, "ca.crt"),
+    authorization: async () =>
+      authorizationFile === undefined ? undefined : (await readFile(authorizationFile, "utf8")).trim(),
+  });
+  return startForwarding({
+    dir: settings.dataDir,
+    format,
+    durable: () => journal.end(),
+    send,
+    report: (message, error) => {
+      log(error === undefined ? "info" : "error", message, error);
+    },
+  });
+}
+
+async function end(): Promise<void> {
+  await stopForwarding?.();
+  await journal.close();
+  tellCounts();
+}
 
 function stop(): void {
   log("info", "stopping");
@@ -56,7 +102,7 @@ function stop(): void {
   }, DRAIN_TIMEOUT).unref();
   server.close(() => {
     clearInterval(idle);
-    journal.close().catch((error: unknown) => {
+    end().catch((error: unknown) => {
       log("error", "the journal did not close cleanly", error);
       process.exitCode = 1;
     });

@@ -14,7 +14,12 @@ afterEach(() => {
 
 /** The app behind a plain HTTP server on loopback, with a journal that only remembers. */
 async function start(
-  options: { readonly failure?: Error; readonly token?: string; readonly bodyLimit?: number } = {},
+  options: {
+    readonly failure?: Error;
+    readonly token?: string;
+    readonly bodyLimit?: number;
+    readonly memoryLimit?: number;
+  } = {},
 ): Promise<{
   readonly url: string;
   readonly port: number;
@@ -28,6 +33,8 @@ async function start(
       batches.push(batch);
       return Promise.resolve();
     },
+    counts: () => ({ stored: 0, repeated: 0, rejected: 0, failed: 0, removed: 0 }),
+    end: () => 0,
     close: () => Promise.resolve(),
   };
   const report = vi.fn<(message: string, error: unknown) => void>();
@@ -37,6 +44,7 @@ async function start(
       report,
       token: () => Promise.resolve(options.token ?? "t0k3n"),
       bodyLimit: options.bodyLimit ?? 1_000,
+      ...(options.memoryLimit === undefined ? {} : { memoryLimit: options.memoryLimit }),
     }),
   );
   await new Promise<void>((resolve) => {
@@ -143,6 +151,14 @@ test("only a failing disk makes MinIO keep the event: 503, told to the log but n
   expect(report).toHaveBeenCalledOnce();
 });
 
+test("bodies that do not fit into memory together are taken one after the other", async () => {
+  const { url, batches } = await start({ bodyLimit: 1_000, memoryLimit: 1_500 });
+  const bodies = Array.from({ length: 30 }, (_, n) => JSON.stringify({ n, pad: "x".repeat(900) }));
+  const statuses = await Promise.all(bodies.map((body) => post(url, body)));
+  expect(new Set(statuses)).toEqual(new Set([200]));
+  expect(batches).toHaveLength(30);
+});
+
 test("a client that hangs up within its body leaves nothing behind", async () => {
   const { port, batches, report } = await start();
   const socket = connect(port, "127.0.0.1");
@@ -173,10 +189,33 @@ describe("settings", () => {
       tlsDir: "/etc/geocrop/tls",
       tokenFile: "/etc/geocrop/audit-token/token",
       dataDir: "/var/lib/audit",
+      segmentBytes: 64 * 1024 * 1024,
+      retention: undefined,
+      forward: undefined,
     });
   });
 
   test.each(["", "https", "-1", "65536", "8443.5"])("refuse PORT=%s", (PORT) => {
     expect(() => readSettings({ PORT })).toThrow("PORT is");
+  });
+
+  test("take a retention whole, and begin files often enough for it to be kept", () => {
+    const env = { RETENTION_DAYS: "90", RETENTION_BYTES: "1000000" };
+    expect(readSettings(env)).toMatchObject({
+      segmentBytes: 100_000,
+      retention: { days: 90, bytes: 1_000_000 },
+    });
+    expect(() => readSettings({ RETENTION_DAYS: "90" })).toThrow('RETENTION_BYTES is ""');
+    expect(() => readSettings({ ...env, RETENTION_DAYS: "0" })).toThrow('RETENTION_DAYS is "0"');
+  });
+
+  test("take an index by https, and show no password in an error", () => {
+    const FORWARD_URL = "https://logs.example:9428/insert/jsonline?_time_field=time";
+    expect(readSettings({ FORWARD_URL }).forward).toMatchObject({ format: "ndjson" });
+    expect(() => readSettings({ FORWARD_URL: "http://logs.example/" })).toThrow("FORWARD_URL is no https");
+    expect(() => readSettings({ FORWARD_URL: "https://a:hunter2@logs.example/" })).toThrow(
+      /^(?!.*hunter2).*holds a password/,
+    );
+    expect(() => readSettings({ FORWARD_URL, FORWARD_FORMAT: "xml" })).toThrow("FORWARD_FORMAT");
   });
 });
