@@ -192,6 +192,11 @@ const schema = z.strictObject({
       storage: quantity,
       storageClass,
       resources: resources("250m", "1Gi"),
+      rootAccess: z
+        .enum(["bootstrap", "off"], {
+          error: "must be bootstrap (until the stack is deployed) or off (from then on)",
+        })
+        .default("bootstrap"),
     },
     { error: "is missing: give at least {storage: <size of each pod's drive>}" },
   ),

@@ -88,6 +88,7 @@ export class GeocropStorage extends pulumi.ComponentResource {
         storageClass: settings.minio.storageClass,
         resources: settings.minio.resources,
         root: credentials.root,
+        rootAccess: settings.minio.rootAccess,
         authorityHash: certificates.authorityHash,
         audit: {
           endpoint: audit.endpoint,
@@ -107,6 +108,7 @@ export class GeocropStorage extends pulumi.ComponentResource {
         server,
         credentials,
         provisionerPolicy: policyOf.provisioner,
+        rootAccess: settings.minio.rootAccess,
         tunnelPort: settings.tunnelPort,
       },
       parent,

@@ -11,6 +11,8 @@ export interface MinioAdminArgs {
   readonly namespace: string;
   readonly server: MinioServer;
   readonly credentials: Credentials;
+  /** Whether root's key is of use still: it must be at the first deployment. */
+  readonly rootAccess: "bootstrap" | "off";
   /** What the provisioner may do (iam-policies.ts). */
   readonly provisionerPolicy: string;
   readonly tunnelPort: number;
@@ -54,7 +56,11 @@ export class MinioAdmin extends pulumi.ComponentResource {
         { parent: this, dependsOn: [...dependsOn] },
       );
 
-    const root = provider("root", args.credentials.root, [args.server.statefulSet]);
+    // With root shut out, the provisioner keeps itself up: by its oldest valid key, the one that is surely there.
+    // It is the same provider with another key to Pulumi, so that nothing is replaced (docs/decisions/0009).
+    const oldest = args.credentials.turnsOf("provisioner")[0]?.[1];
+    const maker = args.rootAccess === "off" && oldest !== undefined ? oldest : args.credentials.root;
+    const root = provider("root", maker, [args.server.statefulSet]);
     const provisioner = new MinioIdentity(
       `${name}-provisioner-identity`,
       {

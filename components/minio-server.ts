@@ -36,6 +36,8 @@ export interface MinioServerArgs {
   readonly storageClass?: string | undefined;
   readonly resources: { readonly cpu: string; readonly memory: string };
   readonly root: KeyPair;
+  /** Whether MinIO takes requests signed with root's key. */
+  readonly rootAccess: "bootstrap" | "off";
   /** MinIO trusts the authorities that it read at its start: the pods restart when this changes. */
   readonly authorityHash: pulumi.Input<string>;
   readonly audit: {
@@ -60,7 +62,7 @@ export class MinioServer extends pulumi.ComponentResource {
     const parent = { parent: this };
     const { namespace } = args;
     const selector = { matchLabels: { app: minioLabels["app"] ?? "minio" } };
-    const environment = serverEnvironment(args.audit.endpoint);
+    const environment = serverEnvironment(args.audit.endpoint, args.rootAccess);
 
     const config = new kubernetes.core.v1.Secret(
       `${name}-config`,
@@ -226,8 +228,10 @@ export function serverArguments(namespace: string, replicas: number): string[] {
  * MinIO's settings without the secret ones. The audit queue is on disk, so that a receiver that is away loses
  * nothing; the console stays off (CVE-2026-113466 is in it).
  */
-function serverEnvironment(auditEndpoint: string): Record<string, string> {
+function serverEnvironment(auditEndpoint: string, rootAccess: "bootstrap" | "off"): Record<string, string> {
   return {
+    // Left out while it is on, as by default.
+    ...(rootAccess === "off" ? { MINIO_API_ROOT_ACCESS: "off" } : {}),
     MINIO_BROWSER: "off",
     MINIO_SITE_REGION: minioRegion,
     MINIO_UPDATE: "off",
