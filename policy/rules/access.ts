@@ -1,0 +1,114 @@
+import { resourceRule, type Subject } from "../rule.ts";
+import { asList, at, listAt, parseJson, textAt } from "../values.ts";
+
+const outdatedTls = new Set(["SSLv2", "SSLv3", "TLSv1", "TLSv1.1"]);
+
+export const tlsFloor = resourceRule({
+  id: "tls-floor",
+  description: "Connections use TLS 1.2 or later, and check the certificate.",
+  why: "Signed URLs and keys in the clear, or under TLS 1.1, can be read on the way and used until they end.",
+  source: 'storage-security-notes.txt, "Use TLS"; RFC 8996',
+  remedy: "Write ssl_protocols TLSv1.2 TLSv1.3, https:// addresses, and leave certificate checks on.",
+  level: "mandatory",
+  defaults: {},
+  check(subject) {
+    const { type, props } = subject;
+    if (type === "pulumi:providers:minio") {
+      return [
+        ...(isOn(at(props, "minioSsl")) ? [] : ["minioSsl is not on"]),
+        ...(isOn(at(props, "minioInsecure")) ? ["minioInsecure is on"] : []),
+      ];
+    }
+    if (type === "kubernetes:core/v1:ConfigMap") return nginxFaults(textAt(props, "data", "nginx.conf"));
+    return environmentOf(subject)
+      .filter(([, value]) => value.startsWith("http://"))
+      .map(([name]) => `${name} is an address without TLS`);
+  },
+});
+
+/** Providers take their settings as text. */
+const isOn = (value: unknown) => value === true || value === "true";
+
+function nginxFaults(config: string | undefined): string[] {
+  if (config === undefined) return [];
+  const protocols = [...config.matchAll(/^\s*(?:proxy_)?ssl_protocols\s+([^;]+);/gm)].map(
+    ([, list = ""]) => list,
+  );
+  const outdated = protocols.flatMap((list) => list.split(/\s+/)).filter((name) => outdatedTls.has(name));
+  return [
+    ...(protocols.length === 0 ? ["nginx.conf names no ssl_protocols"] : []),
+    ...outdated.map((name) => `nginx.conf takes ${name}`),
+    ...(/^\s*proxy_ssl_verify\s+off;/m.test(config)
+      ? ["nginx.conf does not check the upstream's certificate"]
+      : []),
+  ];
+}
+
+export const expiryBounds = resourceRule({
+  id: "url-expiry-bounds",
+  description: "Signed URLs live 15 to 60 minutes, and the signer's policy refuses older ones.",
+  why: "A URL is a key for whoever holds it; the server's own limit of seven days is far too long.",
+  source: 'storage-security-notes.txt, "Future: Signed URL Workflow"',
+  remedy: "Keep api.urlExpirySeconds and s3:signatureAge within the bounds (components/iam-policies.ts).",
+  level: "mandatory",
+  defaults: { leastSeconds: 900, mostSeconds: 3600, signer: "geocrop-api-signer" },
+  check(subject, { leastSeconds, mostSeconds, signer }) {
+    const seconds = environmentOf(subject).find(([name]) => name === "URL_EXPIRY_SECONDS")?.[1];
+    if (seconds !== undefined && !(Number(seconds) >= leastSeconds && Number(seconds) <= mostSeconds))
+      return [`URL_EXPIRY_SECONDS is ${seconds}, not ${leastSeconds} to ${mostSeconds}`];
+    if (subject.type !== policyType || at(subject.props, "name") !== signer) return [];
+    const ages = statementsOf(subject)
+      .filter((statement) => at(statement, "Effect") === "Deny")
+      .map((statement) => Number(at(statement, "Condition", "NumericGreaterThan", "s3:signatureAge")));
+    return ages.some((age) => age <= mostSeconds * 1000)
+      ? []
+      : [`its policy does not refuse signatures older than ${mostSeconds} s`];
+  },
+});
+
+const policyType = "minio:index/iamPolicy:IamPolicy";
+const statementsOf = ({ props }: Subject) => listAt(parseJson(textAt(props, "policy")), "Statement");
+
+export const iamNoWildcard = resourceRule({
+  id: "iam-no-wildcard",
+  description: "Identities are granted actions one by one, on resources that are named.",
+  why: "A wildcard grants what the next release adds, and what nobody meant: s3:* includes deleting buckets.",
+  source: 'storage-security-notes.txt, "Least Privilege"',
+  remedy: "List the actions and the buckets (components/iam-policies.ts).",
+  level: "mandatory",
+  defaults: { actionsOnAll: ["s3:ListAllMyBuckets", "s3:GetBucketLocation"] },
+  check(subject, { actionsOnAll }) {
+    if (subject.type !== policyType) return [];
+    const statements = statementsOf(subject);
+    if (statements.length === 0) return ["its policy is no JSON document with statements"];
+    return statements
+      .filter((statement) => at(statement, "Effect") === "Allow")
+      .flatMap((statement) => wildcards(statement, actionsOnAll));
+  },
+});
+
+function wildcards(statement: unknown, actionsOnAll: readonly string[]): string[] {
+  const label = `statement ${textAt(statement, "Sid") ?? "?"}`;
+  const actions = asList(at(statement, "Action")).map(String);
+  const resources = asList(at(statement, "Resource")).map(String);
+  const isForAll = resources.some((resource) => /^(\*|arn:aws:s3:::\*)/.test(resource));
+  return [
+    ...actions.filter((action) => action.includes("*")).map((action) => `${label} allows ${action}`),
+    ...(at(statement, "NotAction") === undefined ? [] : [`${label} allows all but what it lists`]),
+    ...(isForAll && actions.some((action) => !actionsOnAll.includes(action))
+      ? [`${label} is for every bucket`]
+      : []),
+  ];
+}
+
+/** A workload's environment, those of its variables that have a plain value. */
+function environmentOf({ type, props }: Subject): [name: string, value: string][] {
+  if (!/^kubernetes:(apps|batch)\/v1:/.test(type)) return [];
+  return listAt(props, "spec", "template", "spec", "containers")
+    .flatMap((container) => listAt(container, "env"))
+    .flatMap((variable): [string, string][] => {
+      const name = textAt(variable, "name");
+      const value = textAt(variable, "value");
+      return name === undefined || value === undefined ? [] : [[name, value]];
+    });
+}

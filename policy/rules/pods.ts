@@ -1,0 +1,174 @@
+import { resourceRule, type Subject } from "../rule.ts";
+import { at, listAt, textAt } from "../values.ts";
+
+const templateOf: Readonly<Record<string, readonly string[]>> = {
+  Pod: ["spec"],
+  Deployment: ["spec", "template", "spec"],
+  StatefulSet: ["spec", "template", "spec"],
+  DaemonSet: ["spec", "template", "spec"],
+  ReplicaSet: ["spec", "template", "spec"],
+  Job: ["spec", "template", "spec"],
+  CronJob: ["spec", "jobTemplate", "spec", "template", "spec"],
+};
+
+/** The pods that a resource makes; undefined where it makes none. */
+function podSpec({ type, props }: Subject): unknown {
+  if (!type.startsWith("kubernetes:")) return undefined;
+  const path = templateOf[type.split(":").at(-1) ?? ""];
+  return path === undefined ? undefined : at(props, ...path);
+}
+
+interface Container {
+  readonly label: string;
+  readonly spec: unknown;
+}
+
+function containersOf(pod: unknown): Container[] {
+  return ["initContainers", "containers", "ephemeralContainers"].flatMap((field) =>
+    listAt(pod, field).map((spec) => ({ label: `container ${textAt(spec, "name") ?? "?"}`, spec })),
+  );
+}
+
+export const imageDigest = resourceRule({
+  id: "image-digest",
+  description: "Images are named by digest.",
+  why: "A tag can be moved to another image: what was reviewed is then not what runs.",
+  source: 'README, "Images"; Kubernetes documentation, Images: image digests',
+  remedy: "Write registry/name@sha256:<digest>; images.yml does so by pull request.",
+  level: "mandatory",
+  defaults: { exemptPrefixes: ["geocrop.sandbox/"] },
+  check(subject, { exemptPrefixes }) {
+    return containersOf(podSpec(subject)).flatMap(({ label, spec }) => {
+      const image = textAt(spec, "image") ?? "";
+      const isPinned = /@sha256:[0-9a-f]{64}$/.test(image);
+      if (isPinned || exemptPrefixes.some((prefix) => image.startsWith(prefix))) return [];
+      return [`${label}: image ${image === "" ? "is missing" : `${image} has no digest`}`];
+    });
+  },
+});
+
+export const minioImageFloor = resourceRule({
+  id: "minio-image-floor",
+  description: "MinIO is not older than the first release without a known privilege escalation.",
+  why: "Before it, a restricted service account mints itself an unrestricted one (CVE-2025-62506).",
+  source: "CVE-2025-62506; docs/decisions/0003-minio-image.md",
+  remedy: 'Take a maintained build of a later release (README, "Images").',
+  level: "mandatory",
+  defaults: { oldest: "2025-10-15" },
+  check(subject, { oldest }) {
+    return containersOf(podSpec(subject)).flatMap(({ label, spec }) => {
+      const image = textAt(spec, "image") ?? "";
+      const release = /RELEASE\.(\d{4}-\d{2}-\d{2})T/.exec(image)?.[1];
+      return release !== undefined && release < oldest
+        ? [`${label}: release ${release} is older than ${oldest}`]
+        : [];
+    });
+  },
+});
+
+export const podSecurity = resourceRule({
+  id: "pod-security-restricted",
+  description: 'Pods keep to Pod Security "restricted", with a read-only root file system and no token.',
+  why: "What breaks out of a process should find no root, no capability, no host and no API token.",
+  source: "Kubernetes Pod Security Standards; CIS Kubernetes 5.1.6, 5.2",
+  remedy: "Spread restrictedPod and restrictedContainer into it (components/workload.ts).",
+  level: "mandatory",
+  defaults: {},
+  check(subject) {
+    const pod = podSpec(subject);
+    if (pod === undefined) return [];
+    return [...podFaults(pod), ...containersOf(pod).flatMap((container) => containerFaults(pod, container))];
+  },
+});
+
+function podFaults(pod: unknown): string[] {
+  const shared = ["hostNetwork", "hostPID", "hostIPC"].filter((field) => at(pod, field) === true);
+  const hostPaths = listAt(pod, "volumes").filter((volume) => at(volume, "hostPath") !== undefined);
+  return [
+    ...shared.map((field) => `${field} is on`),
+    ...hostPaths.map((volume) => `volume ${textAt(volume, "name") ?? "?"} is a folder of the host`),
+    ...(at(pod, "automountServiceAccountToken") === false
+      ? []
+      : ["automountServiceAccountToken is not false"]),
+  ];
+}
+
+function containerFaults(pod: unknown, { label, spec }: Container): string[] {
+  const own = (...keys: string[]) => at(spec, "securityContext", ...keys);
+  /** A container's own setting goes before its pod's. */
+  const effective = (...keys: string[]) => own(...keys) ?? at(pod, "securityContext", ...keys);
+  const profile = effective("seccompProfile", "type");
+  const rules: readonly (readonly [boolean, string])[] = [
+    [effective("runAsNonRoot") === true, "runAsNonRoot is not true"],
+    [effective("runAsUser") !== 0, "runAsUser is 0"],
+    [
+      profile === "RuntimeDefault" || profile === "Localhost",
+      "seccompProfile is not RuntimeDefault or Localhost",
+    ],
+    [own("privileged") !== true, "privileged is on"],
+    [own("allowPrivilegeEscalation") === false, "allowPrivilegeEscalation is not false"],
+    [own("readOnlyRootFilesystem") === true, "readOnlyRootFilesystem is not true"],
+    [listAt(own("capabilities"), "drop").includes("ALL"), "capabilities.drop lacks ALL"],
+    [
+      listAt(own("capabilities"), "add").every((capability) => capability === "NET_BIND_SERVICE"),
+      "capabilities.add has more than NET_BIND_SERVICE",
+    ],
+  ];
+  return rules.filter(([holds]) => !holds).map(([, fault]) => `${label}: ${fault}`);
+}
+
+export const noSecretInEnv = resourceRule({
+  id: "no-secret-in-env",
+  description: "Secrets reach pods as files, not as environment variables.",
+  why: "The environment is inherited by every child process and ends up in crash reports and logs.",
+  source: "CIS Kubernetes 5.4.1",
+  remedy: "Mount the Secret as a volume and name its file in the variable (…_FILE, …_DIR).",
+  level: "mandatory",
+  defaults: {},
+  check(subject) {
+    return containersOf(podSpec(subject)).flatMap(({ label, spec }) =>
+      secretVariables(spec).map((fault) => `${label}: ${fault}`),
+    );
+  },
+});
+
+function secretVariables(container: unknown): string[] {
+  const whole = listAt(container, "envFrom")
+    .filter((source) => at(source, "secretRef") !== undefined)
+    .map(() => "takes a whole Secret into its environment");
+  const single = listAt(container, "env")
+    .filter((variable) => {
+      const isNamedSo = /(PASSWORD|SECRET|TOKEN|(ACCESS|SECRET|PRIVATE)_KEY)$/.test(
+        textAt(variable, "name") ?? "",
+      );
+      return (
+        at(variable, "valueFrom", "secretKeyRef") !== undefined ||
+        (isNamedSo && at(variable, "value") !== undefined)
+      );
+    })
+    .map((variable) => `${textAt(variable, "name") ?? "?"} holds a secret`);
+  return [...whole, ...single];
+}
+
+export const memoryBounded = resourceRule({
+  id: "memory-bounded",
+  description: "Containers ask for the memory that they may use, and for CPU.",
+  why: "Without a request the scheduler packs a node until pods are killed; MinIO's are not the last to go.",
+  source: "Kubernetes application security checklist",
+  remedy: "Use resourceRequirements (components/workload.ts).",
+  level: "advisory",
+  defaults: {},
+  check(subject) {
+    return containersOf(podSpec(subject)).flatMap(({ label, spec }) =>
+      (
+        [
+          ["requests", "cpu"],
+          ["requests", "memory"],
+          ["limits", "memory"],
+        ] as const
+      )
+        .filter((path) => at(spec, "resources", ...path) === undefined)
+        .map((path) => `${label}: resources.${path.join(".")} is missing`),
+    );
+  },
+});
