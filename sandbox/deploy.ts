@@ -1,7 +1,8 @@
 import { randomBytes } from "node:crypto";
 import { existsSync } from "node:fs";
-import { copyFile, mkdir, readFile } from "node:fs/promises";
+import { copyFile, mkdir, readdir, readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
+import { z } from "zod";
 import type { SandboxContext } from "./context.ts";
 import { type Engine, recordEngine } from "./engine.ts";
 import type { Layout } from "./layout.ts";
@@ -86,6 +87,7 @@ async function prepareCliStack({ layout, run, environment }: SandboxContext, com
   await mkdir(join(layout.pulumi, "state"), { recursive: true, mode: 0o700 });
   const passphrase = join(layout.pulumi, "passphrase");
   if (!existsSync(passphrase)) await writeWhole(passphrase, randomBytes(24).toString("base64url"));
+  await removeDeadLocks(layout);
   if ((await encryptionSalt(layout)) !== undefined) return;
   const folder = initFolder(layout);
   await mkdir(folder, { recursive: true });
@@ -94,6 +96,20 @@ async function prepareCliStack({ layout, run, environment }: SandboxContext, com
     cwd: folder,
     env: environment,
   });
+}
+
+const pulumiLock = z.object({ pid: z.number() });
+
+/** A CLI that was killed leaves its lock on the state, which the next would stop at. A living one's stays. */
+async function removeDeadLocks(layout: Layout): Promise<void> {
+  const locks = join(layout.pulumi, "state/.pulumi/locks");
+  if (!existsSync(locks)) return;
+  for (const name of await readdir(locks, { recursive: true })) {
+    if (!name.endsWith(".json")) continue;
+    const path = join(locks, name);
+    const { pid } = pulumiLock.parse(JSON.parse(await readFile(path, "utf8")));
+    if (!existsSync(`/proc/${String(pid)}`)) await rm(path);
+  }
 }
 
 /** The dev stack's certificates are by an authority of its own, which clients outside the cluster have to know. */

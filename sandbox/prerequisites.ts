@@ -64,10 +64,10 @@ export class PrerequisitesMissing extends Error {
 const gibibyte = 1024 ** 3;
 const memoryNeeded = 4 * gibibyte;
 const memoryNeededToBuild = 6 * gibibyte;
-/** Measured: binaries 0.7 GiB, images' bases and archives 1.5 GiB. */
+/** Binaries take 0.6 GiB, images and their bases 0.4, and as much again while they are built. */
 const cacheNeeded = 3 * gibibyte;
-/** Measured: Go's own caches of modules and compiled packages after all builds. */
-const buildCachesNeeded = 6 * gibibyte;
+/** Go keeps modules and compiled packages in caches of its own. An estimate, on the safe side. */
+const buildCachesNeeded = 8 * gibibyte;
 /** Containers, etcd, logs, and the volumes, which start empty. */
 const dataNeeded = 4 * gibibyte;
 
