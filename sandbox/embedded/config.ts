@@ -8,9 +8,18 @@ const projectSchema = z.looseObject({ name: z.string(), main: z.string().optiona
 const packageSchema = z.looseObject({ main: z.string().optional() });
 const stackSchema = z.looseObject({ config: z.record(z.string(), z.json()).default({}) }).nullable();
 
+function parseYaml(file: string): unknown {
+  try {
+    return parse(readFileSync(file, "utf8"));
+  } catch (error) {
+    const [why] = error instanceof Error ? error.message.split("\n") : [];
+    throw new Error(`${file} can't be read: ${why ?? "?"}`, { cause: error });
+  }
+}
+
 /** Name and entry of the Pulumi project in a folder, found as the Pulumi CLI finds them. */
 export function readProject(directory: string): { name: string; program: string } {
-  const project = projectSchema.parse(parse(readFileSync(join(directory, "Pulumi.yaml"), "utf8")));
+  const project = projectSchema.parse(parseYaml(join(directory, "Pulumi.yaml")));
   const manifest = packageSchema.parse(JSON.parse(readFileSync(join(directory, "package.json"), "utf8")));
   return { name: project.name, program: join(directory, project.main ?? manifest.main ?? "index.ts") };
 }
@@ -22,7 +31,7 @@ export function readProject(directory: string): { name: string; program: string 
  * @throws when the file holds encrypted values, which only the CLI can read
  */
 export function readStackConfig(file: string, project: string): Record<string, string> {
-  const parsed = stackSchema.safeParse(parse(readFileSync(file, "utf8")));
+  const parsed = stackSchema.safeParse(parseYaml(file));
   if (!parsed.success) throw new Error(`${file} is not a stack file: it must hold a map named "config"`);
   const config: Record<string, string> = {};
   const encrypted: string[] = [];

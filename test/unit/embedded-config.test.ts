@@ -54,6 +54,12 @@ test("encrypted values are named, and the CLI that can read them", () => {
 
 test("what is no stack file is called that", () => {
   expect(() => readStackConfig(stackFile("config: [1]"), "p")).toThrow(/is not a stack file/);
+  expect(() => readStackConfig(stackFile("config: a: b: c"), "p")).toThrow(
+    /Pulumi\.test\.yaml can't be read: /,
+  );
+  expect(() => readStackConfig(join(directory, "none.yaml"), "p")).toThrow(
+    /none\.yaml can't be read: ENOENT/,
+  );
 });
 
 test("project and entry are those of this repository", () => {
