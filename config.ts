@@ -1,3 +1,5 @@
+import { isIP } from "node:net";
+
 import * as pulumi from "@pulumi/pulumi";
 import { z } from "zod";
 
@@ -81,8 +83,27 @@ const exposure = z.discriminatedUnion(
         .min(30000, "must be at least 30000, the lowest port Kubernetes gives to NodePorts")
         .max(32767, "must be at most 32767, the highest port Kubernetes gives to NodePorts"),
     }),
+    z.strictObject({
+      type: z.literal("Ingress"),
+      className: z.string().min(1, "is empty: name an IngressClass or remove the key").optional(),
+      annotations: z.record(z.string(), z.string()).default({}),
+    }),
+    z.strictObject({
+      type: z.literal("TLSRoute"),
+      gateway: z.strictObject(
+        {
+          name: z.string().min(1, "is empty: name the Gateway"),
+          namespace: z.string().min(1, "is empty: name the Gateway's namespace or remove the key").optional(),
+          sectionName: z.string().min(1, "is empty: name the listener or remove the key").optional(),
+        },
+        { error: "is missing: give at least {name: <the Gateway>}" },
+      ),
+    }),
   ],
-  { error: "has an unknown type: choose ClusterIP, LoadBalancer or NodePort (with nodePort)" },
+  {
+    error:
+      "has an unknown type: choose ClusterIP, LoadBalancer, NodePort (with nodePort), Ingress or TLSRoute (with gateway)",
+  },
 );
 
 const bucket = z.strictObject({
@@ -230,6 +251,25 @@ const schema = z.strictObject({
       replicas: replicas(20).default(1),
       publicUrl: publicOrigin,
       expose: exposure.default({ type: "ClusterIP" }),
+      limits: z
+        .strictObject({
+          connections: z
+            .int({ error: "must be a whole number of downloads at once" })
+            .min(1, "must be at least 1")
+            .default(256),
+          requestsPerSecond: z
+            .int({ error: "must be a whole number of requests a second" })
+            .min(1, "must be at least 1")
+            .default(200),
+        })
+        .prefault({}),
+      trustedProxies: z
+        .array(
+          z.union([z.cidrv4(), z.cidrv6()], {
+            error: "is no address range: write it as 10.0.0.0/8 or fd00::/8",
+          }),
+        )
+        .default([]),
       resources: resources("100m", "128Mi"),
     },
     { error: "is missing: give at least {publicUrl}" },
@@ -240,6 +280,28 @@ const schema = z.strictObject({
       queueStorage: quantity.default("1Gi"),
       storageClass,
       resources: resources("50m", "256Mi"),
+      retention: z
+        .strictObject({
+          days: z
+            .int({ error: "must be a whole number of days" })
+            .min(1, "must be at least 1 day")
+            .max(3650, "must be at most 3650 days")
+            .default(90),
+          size: quantity.optional(),
+        })
+        .prefault({}),
+      forward: z
+        .strictObject(
+          {
+            url: httpsUrl.refine((value) => URL.canParse(value) && new URL(value).username === "", {
+              error: "holds a user name: put the Authorization header's value into a Secret and name that",
+            }),
+            format: z.enum(["ndjson", "loki"], { error: "must be ndjson or loki" }).default("ndjson"),
+            authorizationSecret: z.string().min(1, "is empty: name the Secret or remove the key").optional(),
+          },
+          { error: "is incomplete: give at least {url: https://…}" },
+        )
+        .optional(),
     })
     .prefault({}),
   tunnelPort: z
@@ -270,8 +332,32 @@ function crossFaults(values: unknown, prefix: string): string[] {
       );
     }
   }
+  const trail = z.object({ audit: schema.shape.audit }).safeParse(values).data?.audit;
+  if (trail?.retention.size !== undefined) {
+    const room = bytesOf(trail.storage) * fullTrail;
+    if (bytesOf(trail.retention.size) > room) {
+      faults.push(
+        `${prefix}audit.retention.size = "${trail.retention.size}": leaves no room on a volume of ${trail.storage}, and a full one takes no event: at most ${gibibytes(room)}, or raise audit.storage`,
+      );
+    }
+  }
+  for (const name of ["api", "downloads"] as const) {
+    const door = z
+      .object({ [name]: z.object({ publicUrl: publicOrigin, expose: exposure }) })
+      .safeParse(values).data?.[name];
+    if (door === undefined || !["Ingress", "TLSRoute"].includes(door.expose.type)) continue;
+    const { hostname } = new URL(door.publicUrl);
+    if (isIP(hostname.replaceAll(/[[\]]/g, "")) !== 0) {
+      faults.push(
+        `${prefix}${name}.publicUrl = "${door.publicUrl}": is an address, which ${door.expose.type} cannot route by: give it a host name`,
+      );
+    }
+  }
   return faults;
 }
+
+/** The share of its volume that the audit trail may fill: file systems keep some for themselves. */
+export const fullTrail = 0.9;
 
 /**
  * Drives' worth of user data that MinIO's default parity leaves (by set size: 1 drive EC:0, 4-5 EC:2, 6-7
@@ -346,6 +432,9 @@ function describe(issue: z.core.$ZodIssue, prefix: string): string[] {
     return issue.issues.map((inner) => `${key}: ${inner.message}`);
   }
   const shown =
-    issue.input === undefined || typeof issue.input === "object" ? "" : ` = ${JSON.stringify(issue.input)}`;
+    issue.input === undefined || typeof issue.input === "object"
+      ? ""
+      : // An address may hold a password.
+        ` = ${JSON.stringify(issue.input).replaceAll(/\/\/[^/]*@/g, "//***@")}`;
   return [`${key}${shown}: ${issue.message}`];
 }

@@ -1,6 +1,7 @@
 import * as kubernetes from "@pulumi/kubernetes";
 import * as pulumi from "@pulumi/pulumi";
 
+import type { Settings } from "../config.ts";
 import { tlsSecretName } from "./certificates.ts";
 import { secretData } from "./secrets.ts";
 import {
@@ -15,6 +16,8 @@ import {
 const labels = podLabels("audit-receiver", "audit-log");
 const port = 8443;
 const directory = "/var/lib/audit";
+/** A Secret of the user's own, with the key `authorization`. */
+const forwardDirectory = "/etc/geocrop/forward";
 
 export interface AuditLogArgs {
   readonly namespace: string;
@@ -26,6 +29,9 @@ export interface AuditLogArgs {
   readonly storage: string;
   /** @default the cluster's default StorageClass */
   readonly storageClass?: string | undefined;
+  readonly retention: { readonly days: number; readonly bytes: number };
+  /** An index for searching that summaries go on to. @default none */
+  readonly forward?: Settings["audit"]["forward"];
   readonly resources: { readonly cpu: string; readonly memory: string };
   /** Keeps `pulumi destroy` from the StatefulSet, and so the audit trail. */
   readonly protect: boolean;
@@ -43,6 +49,8 @@ export class AuditLog extends pulumi.ComponentResource {
     super("geocrop:storage:AuditLog", name, {}, opts);
     const parent = { parent: this };
     const { namespace } = args;
+    const forward = args.forward;
+    const authorization = forward?.authorizationSecret;
     const selector = { matchLabels: { app: "audit-receiver" } };
 
     const token = new kubernetes.core.v1.Secret(
@@ -86,6 +94,17 @@ export class AuditLog extends pulumi.ComponentResource {
                     { name: "TLS_DIR", value: "/etc/geocrop/tls" },
                     { name: "TOKEN_FILE", value: "/etc/geocrop/audit-token/token" },
                     { name: "DATA_DIR", value: directory },
+                    { name: "RETENTION_DAYS", value: String(args.retention.days) },
+                    { name: "RETENTION_BYTES", value: String(args.retention.bytes) },
+                    ...(forward === undefined
+                      ? []
+                      : [
+                          { name: "FORWARD_URL", value: forward.url },
+                          { name: "FORWARD_FORMAT", value: forward.format },
+                        ]),
+                    ...(authorization === undefined
+                      ? []
+                      : [{ name: "FORWARD_AUTHORIZATION_FILE", value: `${forwardDirectory}/authorization` }]),
                   ],
                   ports: [{ name: "https", containerPort: port }],
                   resources: resourceRequirements(args.resources),
@@ -95,12 +114,18 @@ export class AuditLog extends pulumi.ComponentResource {
                     { name: "trail", mountPath: directory },
                     { name: "tls", mountPath: "/etc/geocrop/tls", readOnly: true },
                     { name: "token", mountPath: "/etc/geocrop/audit-token", readOnly: true },
+                    ...(authorization === undefined
+                      ? []
+                      : [{ name: "forward", mountPath: forwardDirectory, readOnly: true }]),
                   ],
                 },
               ],
               volumes: [
                 { name: "tls", secret: { secretName: tlsSecretName("audit-receiver") } },
                 { name: "token", secret: { secretName: token.metadata.name } },
+                ...(authorization === undefined
+                  ? []
+                  : [{ name: "forward", secret: { secretName: authorization } }]),
               ],
             },
           },

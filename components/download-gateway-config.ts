@@ -1,3 +1,11 @@
+/** What one client address may take. Beyond it the answer is 429. */
+export interface Limits {
+  /** Downloads at once. */
+  readonly connections: number;
+  /** Requests a second on average; twice as many may come at once. */
+  readonly requestsPerSecond: number;
+}
+
 /** What the download gateway's nginx is told. Everything has the place it has in the pod unless stated. */
 export interface NginxConfigArgs {
   /** MinIO's Service as `host:port`. The host is also the name its certificate must carry. */
@@ -8,6 +16,10 @@ export interface NginxConfigArgs {
   readonly port?: number;
   /** Directory with `tls.crt`, `tls.key` and `ca.crt`. @default /etc/geocrop/tls */
   readonly tlsDir?: string;
+  /** @default 256 downloads, 200 requests a second */
+  readonly limits?: Limits;
+  /** Address ranges of proxies before the gateway, whose X-Forwarded-For is believed. @default none */
+  readonly trustedProxies?: readonly string[];
   /** Writable directory for the pid and temporary files. @default /tmp */
   readonly tempDir?: string;
   /** Worker processes. Not nginx's `auto`, which counts the node's cores, not the pod's. @default 2 */
@@ -55,6 +67,7 @@ const logFields = {
   bytes: "$body_bytes_sent",
   range: "$http_range",
   duration: "$request_time",
+  protocol: "$server_protocol",
   tls: "$ssl_protocol",
   user_agent: "$http_user_agent",
   upstream_addr: "$upstream_addr",
@@ -95,6 +108,8 @@ function signedTarget(bucket: string): string {
 export function nginxConfig({
   upstream,
   bucket = "geocrop-results",
+  limits = { connections: 256, requestsPerSecond: 200 },
+  trustedProxies = [],
   port = 8443,
   tlsDir = "/etc/geocrop/tls",
   tempDir = "/tmp",
@@ -151,6 +166,14 @@ http {
     "" $http_range;
   }
 
+  # A chunked upload's mark, with which MinIO can be made to take an unsigned body (GHSA-9c4q-hq6p-c237). It has no
+  # business with a download, be it as a header or in the query.
+  map "$http_x_amz_content_sha256 $request_uri" $streaming {
+    default 0;
+    "~*^streaming" 1;
+    "~*[?&]x-amz-content-sha256=streaming" 1;
+  }
+
   # Up to the query, even where somebody encoded its question mark.
   map $request_uri $logged_path {
     "~^(?<path>(?:[A-Za-z0-9._~/-]|%(?!2[56]|3[DdFf])[0-9A-Fa-f]{2})*)" $path;
@@ -161,6 +184,14 @@ http {
     default ${tlsDir};
   }
 
+${trustedProxies.map((range) => `  set_real_ip_from ${range};\n`).join("")}  real_ip_header X-Forwarded-For;
+  real_ip_recursive on;
+
+  limit_conn_zone $binary_remote_addr zone=connections:10m;
+  limit_req_zone $binary_remote_addr zone=requests:10m rate=${limits.requestsPerSecond}r/s;
+  limit_conn_status 429;
+  limit_req_status 429;
+
   upstream minio {
     server ${upstream} max_fails=0;
     keepalive 32;
@@ -169,7 +200,7 @@ http {
   }
 
   server {
-    listen ${port} ssl;
+    listen ${port} ssl http2;
 
     ssl_certificate $tls_dir/tls.crt;
     ssl_certificate_key $tls_dir/tls.key;
@@ -195,9 +226,15 @@ http {
       limit_except GET {
         deny all;
       }
+      if ($streaming) {
+        return 403 "Uploads do not pass here.\\n";
+      }
       if ($signed_download = 0) {
         return 403 "Only signed download URLs pass here.\\n";
       }
+
+      limit_conn connections ${limits.connections};
+      limit_req zone=requests burst=${limits.requestsPerSecond * 2} nodelay;
 
       proxy_pass https://minio;
       proxy_http_version 1.1;

@@ -3,8 +3,8 @@ import * as pulumi from "@pulumi/pulumi";
 
 import { tlsSecretName } from "./certificates.ts";
 import { contentHash } from "./content-hash.ts";
-import { nginxConfig } from "./download-gateway-config.ts";
-import { exposedPort, type Exposure } from "./exposure.ts";
+import { type Limits, nginxConfig } from "./download-gateway-config.ts";
+import { exposedPort, type Exposure, routeTo } from "./exposure.ts";
 import {
   httpsProbe,
   notAwaited,
@@ -25,6 +25,14 @@ export interface DownloadGatewayArgs {
   readonly image: pulumi.Input<string>;
   readonly replicas: number;
   readonly expose: Exposure;
+  /** What URLs are signed for. */
+  readonly publicUrl: string;
+  /** For each client address. */
+  readonly limits: Limits;
+  /** Address ranges of proxies before the gateway, whose X-Forwarded-For is believed. */
+  readonly trustedProxies: readonly string[];
+  /** nginx reads the authority that it verifies MinIO by at its start: the pods restart when this changes. */
+  readonly authorityHash: pulumi.Input<string>;
   readonly resources: { readonly cpu: string; readonly memory: string };
   /** MinIO's host and port in the cluster. */
   readonly upstream: string;
@@ -40,7 +48,12 @@ export class DownloadGateway extends pulumi.ComponentResource {
     super("geocrop:storage:DownloadGateway", name, {}, opts);
     const parent = { parent: this };
     const { namespace } = args;
-    const nginx = nginxConfig({ upstream: args.upstream, bucket: args.resultsBucket });
+    const nginx = nginxConfig({
+      upstream: args.upstream,
+      bucket: args.resultsBucket,
+      limits: args.limits,
+      trustedProxies: args.trustedProxies,
+    });
 
     const config = new kubernetes.core.v1.ConfigMap(
       `${name}-config`,
@@ -60,6 +73,7 @@ export class DownloadGateway extends pulumi.ComponentResource {
       },
       parent,
     );
+    routeTo(name, "geocrop-downloads", namespace, args.publicUrl, args.expose, parent);
     new kubernetes.policy.v1.PodDisruptionBudget(
       `${name}-disruptions`,
       { metadata: { name: "geocrop-downloads", namespace }, spec: { maxUnavailable: 1, selector } },
@@ -73,7 +87,13 @@ export class DownloadGateway extends pulumi.ComponentResource {
           replicas: args.replicas,
           selector,
           template: {
-            metadata: { labels, annotations: { "geocrop.io/config": contentHash(nginx) } },
+            metadata: {
+              labels,
+              annotations: {
+                "geocrop.io/authority": args.authorityHash,
+                "geocrop.io/config": contentHash(nginx),
+              },
+            },
             spec: {
               ...restrictedPod,
               serviceAccountName: account.metadata.name,

@@ -49,6 +49,7 @@ export class GeocropStorage extends pulumi.ComponentResource {
         namespace,
         minioReplicas: settings.minio.replicas,
         fetchesTokenKeys: settings.api.auth.mode === "jwks-url",
+        forwardPort: portOf(settings.audit.forward?.url),
       },
       inNamespace,
     );
@@ -73,6 +74,8 @@ export class GeocropStorage extends pulumi.ComponentResource {
         token: credentials.auditToken,
         storage: settings.audit.storage,
         storageClass: settings.audit.storageClass,
+        retention: retentionOf(settings),
+        forward: settings.audit.forward,
         resources: settings.audit.resources,
         protect,
       },
@@ -141,6 +144,10 @@ export class GeocropStorage extends pulumi.ComponentResource {
         image: images.downloadGateway,
         replicas: settings.downloads.replicas,
         expose: settings.downloads.expose,
+        publicUrl: settings.downloads.publicUrl,
+        limits: settings.downloads.limits,
+        trustedProxies: settings.downloads.trustedProxies,
+        authorityHash: certificates.authorityHash,
         resources: settings.downloads.resources,
         upstream: `minio.${namespace}.svc.cluster.local:${minioPort}`,
         resultsBucket,
@@ -155,6 +162,7 @@ export class GeocropStorage extends pulumi.ComponentResource {
         image: images.signedUrlApi,
         replicas: settings.api.replicas,
         expose: settings.api.expose,
+        publicUrl: settings.api.publicUrl,
         resources: settings.api.resources,
         minioEndpoint: server.endpoint,
         resultsBucket,
@@ -182,6 +190,16 @@ export class GeocropStorage extends pulumi.ComponentResource {
     const { issuer, audience, algorithms, url } = auth;
     return { issuer, audience, algorithms, keys: { url } };
   }
+}
+
+export function portOf(url: string | undefined): number | undefined {
+  return url === undefined ? undefined : Number(new URL(url).port || "443");
+}
+
+/** The trail fills four fifths of its volume when nobody says how much. */
+function retentionOf({ audit: { storage, retention } }: Settings) {
+  const bytes = retention.size === undefined ? Math.floor(bytesOf(storage) * 0.8) : bytesOf(retention.size);
+  return { days: retention.days, bytes };
 }
 
 /** The stack's servers by the names that their certificates must carry. */

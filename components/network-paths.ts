@@ -48,6 +48,8 @@ export interface NetworkSettings {
   readonly minioReplicas: number;
   /** Whether the API fetches its token issuer's keys from outside. */
   readonly fetchesTokenKeys: boolean;
+  /** The port of the index that the audit receiver sends summaries to. @default there is none */
+  readonly forwardPort?: number | undefined;
 }
 
 /** A way that is open. What is not listed is closed. */
@@ -105,6 +107,13 @@ export const openPaths: readonly OpenPath[] = [
     port: 443,
     why: "the token issuer's keys, whose address may change",
     when: { title: "`api.auth.mode` jwks-url", holds: ({ fetchesTokenKeys }) => fetchesTokenKeys },
+  },
+  {
+    from: ["audit"],
+    to: everybodyElse,
+    port: 443,
+    why: "the audit trail's index, wherever it is, on the port that its URL names",
+    when: { title: "`audit.forward` on port 443", holds: ({ forwardPort }) => forwardPort === 443 },
   },
 ];
 

@@ -78,6 +78,7 @@ export function networkPolicySpecs(args: NetworkSettings): Record<string, Policy
       podSelector: { matchLabels: { app: "audit-receiver" } },
       policyTypes: ["Ingress", "Egress"],
       ingress: [{ from: [minio], ports: tcp(8443) }],
+      ...(args.forwardPort === undefined ? {} : { egress: [{ ports: tcp(args.forwardPort) }] }),
     },
   };
 }

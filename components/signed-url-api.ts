@@ -3,7 +3,7 @@ import * as pulumi from "@pulumi/pulumi";
 
 import { tlsSecretName } from "./certificates.ts";
 import { credentialsSecretName } from "./credentials.ts";
-import { exposedPort, type Exposure } from "./exposure.ts";
+import { exposedPort, type Exposure, routeTo } from "./exposure.ts";
 import { minioRegion } from "./minio-server.ts";
 import type { TokenRules } from "./token-issuer.ts";
 import {
@@ -30,6 +30,8 @@ export interface SignedUrlApiArgs {
   readonly image: pulumi.Input<string>;
   readonly replicas: number;
   readonly expose: Exposure;
+  /** Where users reach it. */
+  readonly publicUrl: string;
   readonly resources: { readonly cpu: string; readonly memory: string };
   readonly minioEndpoint: string;
   readonly resultsBucket: string;
@@ -62,6 +64,7 @@ export class SignedUrlApi extends pulumi.ComponentResource {
       },
       parent,
     );
+    routeTo(name, "geocrop-api", namespace, args.publicUrl, args.expose, parent);
     new kubernetes.policy.v1.PodDisruptionBudget(
       `${name}-disruptions`,
       { metadata: { name: "geocrop-api", namespace }, spec: { maxUnavailable: 1, selector } },

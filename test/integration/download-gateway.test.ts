@@ -1,57 +1,39 @@
-import { type ChildProcess, execFile, spawn } from "node:child_process";
 import { randomBytes, randomUUID } from "node:crypto";
 import { once } from "node:events";
-import { existsSync } from "node:fs";
-import { chown, copyFile, cp, mkdir, mkdtemp, open, readFile, rm, writeFile } from "node:fs/promises";
-import type { OutgoingHttpHeaders } from "node:http";
-import { Agent, request } from "node:https";
-import { createServer } from "node:net";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import type { IncomingMessage } from "node:http";
+import { connect as connectHttp2 } from "node:http2";
+import { request } from "node:https";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { connect, type SecureVersion } from "node:tls";
-import { promisify } from "node:util";
 import { Client } from "minio";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { nginxConfig } from "../../components/download-gateway-config.ts";
 import { apiSignerPolicy } from "../../components/iam-policies.ts";
 import { ensureBuilds } from "../../sandbox/builds.ts";
 import { ensureBase } from "../../sandbox/images/bases.ts";
 import { layoutOf } from "../../sandbox/layout.ts";
 import { runner } from "../../sandbox/run.ts";
-import { createPresigner, type GetRequest } from "../../services/signed-url-api/presign.ts";
-import { type MinioServer, startMinio, writeCertificate } from "../support/minio-server.ts";
-
-const execute = promisify(execFile);
-
-/** nginx runs as it does in its image: the same binary, in a root of its own, as uid 1000. */
-const skipped =
-  process.getuid?.() !== 0
-    ? "needs root, to run nginx in the image's root file system"
-    : existsSync("/usr/bin/mmdebstrap")
-      ? undefined
-      : "needs the package mmdebstrap, which makes the image's root file system";
+import { createPresigner } from "../../services/signed-url-api/presign.ts";
+import {
+  type Answer,
+  type Gateway,
+  gatewayCannotRun as skipped,
+  type GatewayOptions,
+  renewCertificate,
+  send as sendTo,
+  type Sent,
+  startGateway as start,
+} from "../support/download-gateway.ts";
+import { freePort, type MinioServer, startMinio, writeCertificate } from "../support/minio-server.ts";
 
 const bucket = "geocrop-results";
 const path = `/${bucket}/jobs/job-123/result.tif`;
 const picture = randomBytes(3_000_000);
+/** More than the buffers between nginx and a client hold, so that a download which is not read stays under way. */
+const scene = { path: `/${bucket}/jobs/job-123/scene.tif`, bytes: 64_000_000 };
 const signer = { accessKey: "api-signer-1", secretKey: randomUUID() };
-
-interface Answer {
-  readonly status: number;
-  readonly headers: Readonly<Record<string, string | string[] | undefined>>;
-  readonly body: Buffer;
-}
-
-/** An nginx in a copy of the image's root. */
-interface Gateway {
-  readonly origin: string;
-  readonly root: string;
-  readonly process: ChildProcess;
-  /** Everything it wrote, on both its logs. */
-  readonly logs: () => Promise<string>;
-  readonly accessLog: () => Promise<Record<string, unknown>[]>;
-}
 
 describe.skipIf(skipped !== undefined)(
   `the download gateway${skipped === undefined ? "" : `: ${skipped}`}`,
@@ -78,73 +60,27 @@ describe.skipIf(skipped !== undefined)(
       await minio.mc("cp", file, `t${path}`);
       await minio.mc("cp", file, `t/${bucket}/jobs/job-123/a b (é).tif`);
       await minio.mc("cp", file, `t/${bucket}/private.tif`);
+      await writeFile(file, Buffer.alloc(scene.bytes));
+      await minio.mc("cp", file, `t${scene.path}`);
       const port = await freePort();
       origin = `https://localhost:${port}`;
-      gateway = await startGateway(minio.ca, undefined, port);
+      gateway = await startGateway({ port });
     });
 
     afterAll(async () => {
       for (const cleanup of cleanups.toReversed()) await cleanup();
     });
 
-    /** Starts nginx with its certificate, trusting `ca` for MinIO at `upstream`. */
-    async function startGateway(
-      ca: Buffer,
-      upstream = `localhost:${new URL(minio.origin).port}`,
-      port?: number,
-    ): Promise<Gateway> {
-      const directory = await mkdtemp(join(tmpdir(), "gateway-"));
-      cleanups.push(() => rm(directory, { recursive: true }));
-      const root = join(directory, "root");
-      await cp(base, root, { recursive: true, verbatimSymlinks: true });
-      const tls = join(root, "etc/geocrop/tls");
-      const listening = port ?? (await freePort());
-      await Promise.all([
-        mkdir(tls, { recursive: true }),
-        mkdir(join(root, "etc/nginx")),
-        mkdir(join(root, "dev")),
-      ]);
-      await execute("mknod", ["-m", "666", join(root, "dev/null"), "c", "1", "3"]);
-      await renewCertificate(tls);
-      await writeFile(join(tls, "ca.crt"), ca);
-      await writeFile(join(root, "etc/hosts"), "127.0.0.1 localhost\n");
-      await writeFile(
-        join(root, "etc/nginx/nginx.conf"),
-        nginxConfig({ upstream, bucket, port: listening, accessLog: "/tmp/access.log" }),
-      );
-      const stderr = await open(join(directory, "stderr.log"), "w");
-      // In the pod only /tmp can be written to; here it's the rights of uid 1000 that see to that.
-      const child = spawn("chroot", ["--userspec=1000:1000", root, "/usr/sbin/nginx", "-e", "stderr"], {
-        stdio: ["ignore", "ignore", stderr.fd],
-      });
-      await stderr.close();
-      cleanups.push(async () => {
-        if (child.exitCode !== null) return;
-        child.kill("SIGTERM");
-        await once(child, "exit");
-      });
-      const started: Gateway = {
-        origin: `https://localhost:${listening}`,
-        root,
-        process: child,
-        logs: async () =>
-          (await read(join(directory, "stderr.log"))) + (await read(join(root, "tmp/access.log"))),
-        accessLog: async () =>
-          (await read(join(root, "tmp/access.log")))
-            .trim()
-            .split("\n")
-            .map((line): Record<string, unknown> => JSON.parse(line)),
-      };
-      for (let tries = 0; tries < 50; tries += 1) {
-        const answer = await send("/healthz", { via: started }).catch(() => undefined);
-        if (answer?.status === 200) return started;
-        await delay(100);
-      }
-      throw new Error(`nginx did not start: ${await read(join(directory, "stderr.log"))}`);
+    /** Starts nginx before the test's MinIO, unless told otherwise. */
+    async function startGateway(options: Partial<GatewayOptions> = {}): Promise<Gateway> {
+      const upstream = `localhost:${new URL(minio.origin).port}`;
+      const started = await start({ base, ca: minio.ca, upstream, bucket, ...options });
+      cleanups.push(started.remove);
+      return started;
     }
 
     /** The path and query of a URL signed for the gateway's address. */
-    function signed(more: Partial<GetRequest> = {}): string {
+    function signed(more: Partial<Parameters<ReturnType<typeof createPresigner>>[0]> = {}): string {
       const { url } = createPresigner(
         origin,
         "us-east-1",
@@ -158,51 +94,12 @@ describe.skipIf(skipped !== undefined)(
       return url.slice(origin.length);
     }
 
-    /** One request, its target sent byte for byte. Its Host is the main gateway's, for that is what is signed. */
+    /** One request. Its Host is the main gateway's, for that is what is signed. */
     async function send(
       target: string,
-      {
-        method = "GET",
-        headers = {},
-        body,
-        via = gateway,
-      }: {
-        readonly method?: string;
-        readonly headers?: OutgoingHttpHeaders;
-        readonly body?: string;
-        readonly via?: Gateway;
-      } = {},
+      { via = gateway, headers, ...sent }: Sent & { readonly via?: Gateway } = {},
     ): Promise<Answer> {
-      const agent = new Agent({ ca: await readFile(join(via.root, "etc/geocrop/tls/tls.crt")) });
-      const { hostname, port } = new URL(via.origin);
-      return new Promise((resolve, reject) => {
-        const { host } = new URL(origin);
-        const sent = request(
-          {
-            hostname,
-            servername: hostname,
-            port,
-            path: target,
-            method,
-            agent,
-            headers: { host, ...headers },
-          },
-          (answer) => {
-            const chunks: Buffer[] = [];
-            answer.on("data", (chunk: Buffer) => chunks.push(chunk));
-            answer.on("error", reject);
-            answer.on("end", () => {
-              resolve({
-                status: answer.statusCode ?? 0,
-                headers: answer.headers,
-                body: Buffer.concat(chunks),
-              });
-            });
-          },
-        );
-        sent.on("error", reject);
-        sent.end(body);
-      });
+      return sendTo(via, target, { ...sent, headers: { host: new URL(origin).host, ...headers } });
     }
 
     test("passes a signed download, whole and byte for byte", async () => {
@@ -300,6 +197,11 @@ describe.skipIf(skipped !== undefined)(
       ["another bucket", "/geocrop-models/jobs/job-123/result.tif"],
       ["the admin API", "/minio/admin/v3/info"],
       ["metrics", "/minio/v2/metrics/cluster"],
+      ["metrics of version 3", "/minio/metrics/v3/api/requests"],
+      ["the console", "/minio/console"],
+      ["the login page", "/minio/login"],
+      ["MinIO's internal calls", "/minio/storage/data/v61/readall"],
+      ["STS", "/?Action=AssumeRole&Version=2011-06-15"],
       ["MinIO's own health", "/minio/health/live"],
       ["dots", `/${bucket}/jobs/job-123/../../private.tif`],
       ["encoded dots", `/${bucket}/jobs/job-123/%2e%2e/%2e%2e/private.tif`],
@@ -328,7 +230,7 @@ describe.skipIf(skipped !== undefined)(
           authorization:
             "AWS4-HMAC-SHA256 Credential=a/20261124/us-east-1/s3/aws4_request, SignedHeaders=host, Signature=b",
           "x-amz-copy-source": `/${bucket}/private.tif`,
-          "x-amz-content-sha256": "STREAMING-UNSIGNED-PAYLOAD-TRAILER",
+          "x-amz-content-sha256": "UNSIGNED-PAYLOAD",
           "x-amz-server-side-encryption-customer-algorithm": "AES256",
           "x-minio-source-replication-request": "true",
           cookie: "a=b",
@@ -346,6 +248,123 @@ describe.skipIf(skipped !== undefined)(
       ).toBe(413);
     });
 
+    test.each([
+      ["STREAMING-UNSIGNED-PAYLOAD-TRAILER", "STREAMING-UNSIGNED-PAYLOAD-TRAILER"],
+      ["streaming-aws4-hmac-sha256-payload", "streaming-aws4-hmac-sha256-payload"],
+    ])("refuses the content hash %s, as a header and in the query", async (_, hash) => {
+      const inQuery = signed({ query: { "X-Amz-Content-Sha256": hash } });
+      for (const answer of [
+        await send(signed(), { headers: { "x-amz-content-sha256": hash } }),
+        await send(inQuery),
+      ]) {
+        expect(answer.status).toBe(403);
+        expect(answer.body.toString()).toBe("Uploads do not pass here.\n");
+      }
+    });
+
+    test("speaks HTTP/2 to who asks for it, with the same rules", async () => {
+      const session = connectHttp2(gateway.origin, { ca: await readFile(join(gateway.tls, "tls.crt")) });
+      const ask = async (target: string, headers: Record<string, string> = {}) => {
+        const stream = session.request({
+          ":path": target,
+          ":authority": new URL(origin).host,
+          ...headers,
+        });
+        const status = new Promise<number>((resolve) => {
+          stream.on("response", (answer) => {
+            resolve(answer[":status"] ?? 0);
+          });
+        });
+        const chunks: Buffer[] = [];
+        for await (const chunk of stream) chunks.push(Buffer.from(chunk));
+        return { status: await status, body: Buffer.concat(chunks) };
+      };
+      const answers = await Promise.all(Array.from({ length: 5 }, () => ask(signed())));
+      for (const { status, body } of answers) {
+        expect(status).toBe(200);
+        expect(body.equals(picture)).toBe(true);
+      }
+      expect((await ask(signed(), { range: "bytes=0-9" })).status).toBe(206);
+      expect((await ask(path)).status).toBe(403);
+      expect((await ask(signed(), { ":method": "DELETE" })).status).toBe(403);
+      expect((await ask(signed(), { "x-amz-content-sha256": "STREAMING-X" })).status).toBe(403);
+      expect((await ask(`${signed()}&a=${"a".repeat(9_000)}`).catch(() => undefined))?.status).not.toBe(200);
+      session.close();
+      expect(await gateway.accessLog()).toContainEqual(expect.objectContaining({ protocol: "HTTP/2.0" }));
+    });
+
+    test("answers 429 to an address that asks too often or for too much at once, and to no other", async () => {
+      const limited = await startGateway({
+        limits: { connections: 3, requestsPerSecond: 5 },
+        trustedProxies: ["127.0.0.1/32"],
+      });
+      const ask = (address: string) =>
+        send(signed(), { via: limited, headers: { "x-forwarded-for": address, range: "bytes=0-9" } });
+      const many: number[] = [];
+      for (let n = 0; n < 30; n += 1) many.push((await ask("192.0.2.1")).status);
+      expect(new Set(many)).toEqual(new Set([206, 429]));
+      expect((await ask("192.0.2.2")).status).toBe(206);
+      expect((await limited.accessLog()).at(-1)).toMatchObject({ remote_addr: "192.0.2.2", status: "206" });
+
+      const holds = await Promise.all(
+        [1, 2, 3].map(() => begin(limited, { "x-forwarded-for": "192.0.2.3" })),
+      );
+      expect((await ask("192.0.2.3")).status).toBe(429);
+      for (const { hangUp } of holds) hangUp();
+      await expect.poll(async () => (await ask("192.0.2.3")).status, { interval: 500 }).toBe(206);
+    });
+
+    test("believes no X-Forwarded-For but a trusted proxy's", async () => {
+      await send(signed(), { headers: { "x-forwarded-for": "192.0.2.9" } });
+      expect((await gateway.accessLog()).at(-1)).toMatchObject({ remote_addr: "127.0.0.1" });
+    });
+
+    test("does not drop a download under way when its certificate is renewed", async () => {
+      const download = await begin(gateway);
+      const before = await connected({});
+      await renewCertificate(gateway.tls);
+      const after = await connected({});
+      const serials = [before, after].map((socket) => socket.getPeerCertificate().serialNumber);
+      expect(new Set(serials).size).toBe(2);
+      for (const socket of [before, after]) socket.destroy();
+      expect(await download.readOn()).toBe(scene.bytes);
+    });
+
+    /** A long download that is read no further than its beginning, until told so. */
+    async function begin(
+      via: Gateway,
+      headers: Readonly<Record<string, string>> = {},
+    ): Promise<{ readonly readOn: () => Promise<number>; readonly hangUp: () => void }> {
+      const ca = await readFile(join(via.tls, "tls.crt"));
+      const { hostname, port } = new URL(via.origin);
+      const { host } = new URL(origin);
+      const sent = request({
+        hostname,
+        port,
+        path: signed({ path: scene.path }),
+        ca,
+        headers: { host, ...headers },
+      }).end();
+      const answer = await new Promise<IncomingMessage>((resolve, reject) => {
+        sent.once("response", resolve).on("error", reject);
+      });
+      const failed = new Promise<never>((_, reject) => {
+        answer.on("error", reject);
+      });
+      failed.catch(() => undefined);
+      return {
+        hangUp: () => {
+          sent.destroy();
+        },
+        readOn: async () => {
+          let bytes = 0;
+          answer.on("data", (chunk: Buffer) => (bytes += chunk.length));
+          await Promise.race([once(answer, "end"), failed]);
+          return bytes;
+        },
+      };
+    }
+
     test("speaks TLS 1.2 and 1.3 with Mozilla's suites only", async () => {
       await expect(handshake({ version: "TLSv1.3" })).resolves.toBe("TLSv1.3");
       await expect(handshake({ version: "TLSv1.2" })).resolves.toBe("TLSv1.2");
@@ -357,27 +376,18 @@ describe.skipIf(skipped !== undefined)(
       );
     });
 
-    test("shows a renewed certificate at the next handshake", async () => {
-      const before = await connected({});
-      await renewCertificate(join(gateway.root, "etc/geocrop/tls"));
-      const after = await connected({});
-      const serials = [before, after].map((socket) => socket.getPeerCertificate().serialNumber);
-      expect(new Set(serials).size).toBe(2);
-      for (const socket of [before, after]) socket.destroy();
-    });
-
     test("refuses to talk to a MinIO whose certificate it can't verify, and says so in its log only", async () => {
       const directory = await mkdtemp(join(tmpdir(), "gateway-other-"));
       cleanups.push(() => rm(directory, { recursive: true }));
       await writeCertificate(directory);
-      const distrusting = await startGateway(await readFile(join(directory, "tls.crt")));
+      const distrusting = await startGateway({ ca: await readFile(join(directory, "tls.crt")) });
       const answer = await send(signed(), { via: distrusting });
       expect(answer.status).toBe(502);
       expect(await distrusting.accessLog()).toMatchObject([{ status: "502", upstream_status: "502", path }]);
       await expectNoSecret(distrusting);
 
       const { port } = new URL(minio.origin);
-      const misnamed = await startGateway(minio.ca, `127.0.0.1:${port}`);
+      const misnamed = await startGateway({ upstream: `127.0.0.1:${port}` });
       expect((await send(signed(), { via: misnamed })).status).toBe(502);
       await expectNoSecret(misnamed);
     });
@@ -390,28 +400,11 @@ describe.skipIf(skipped !== undefined)(
     });
 
     test("finishes a download under way when told to quit", async () => {
-      const quitting = await startGateway(minio.ca);
-      const { hostname, port } = new URL(quitting.origin);
-      const ca = await readFile(join(quitting.root, "etc/geocrop/tls/tls.crt"));
-      const received = await new Promise<number>((resolve, reject) => {
-        const headers = { host: new URL(origin).host };
-        request({ hostname, port, path: signed(), ca, headers }, (answer) => {
-          let bytes = 0;
-          answer.once("readable", () => {
-            quitting.process.kill("SIGQUIT");
-            setTimeout(() => {
-              answer.on("data", (chunk: Buffer) => (bytes += chunk.length));
-            }, 500);
-          });
-          answer.on("error", reject);
-          answer.on("end", () => {
-            resolve(bytes);
-          });
-        })
-          .on("error", reject)
-          .end();
-      });
-      expect(received).toBe(picture.length);
+      const quitting = await startGateway();
+      const download = await begin(quitting);
+      quitting.process.kill("SIGQUIT");
+      await delay(500);
+      expect(await download.readOn()).toBe(scene.bytes);
       if (quitting.process.exitCode === null) await once(quitting.process, "exit");
       expect(quitting.process.exitCode).toBe(0);
     });
@@ -434,13 +427,6 @@ describe.skipIf(skipped !== undefined)(
       await expectNoSecret(gateway);
     });
 
-    async function expectNoSecret(of: Gateway): Promise<void> {
-      const logs = await of.logs();
-      expect(logs).not.toMatch(/[0-9a-f]{64}/);
-      expect(logs).not.toMatch(/X-Amz-|Signature|Credential/i);
-      expect(logs).not.toContain(signer.secretKey);
-    }
-
     async function connected(options: { readonly version?: SecureVersion; readonly ciphers?: string }) {
       const { version, ...rest } = options;
       const versions = version === undefined ? {} : { minVersion: version, maxVersion: version };
@@ -459,24 +445,9 @@ describe.skipIf(skipped !== undefined)(
   },
 );
 
-const read = (file: string): Promise<string> => readFile(file, "utf8");
-
-/** A new certificate in the place of the former, readable by uid 1000, as a mounted Secret is. */
-async function renewCertificate(directory: string): Promise<void> {
-  const fresh = await mkdtemp(join(tmpdir(), "gateway-tls-"));
-  await writeCertificate(fresh);
-  for (const name of ["tls.key", "tls.crt"]) {
-    await copyFile(join(fresh, name), join(directory, name));
-    await chown(join(directory, name), 1000, 1000);
-  }
-  await rm(fresh, { recursive: true });
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const address = server.address();
-  server.close();
-  if (address === null || typeof address === "string") throw new Error("no port");
-  return address.port;
+async function expectNoSecret(of: Gateway): Promise<void> {
+  const logs = await of.logs();
+  expect(logs).not.toMatch(/[0-9a-f]{64}/);
+  expect(logs).not.toMatch(/X-Amz-|Signature|Credential/i);
+  expect(logs).not.toContain(signer.secretKey);
 }

@@ -48,7 +48,9 @@ function cell(from: PartyName, to: PartyName): string {
   if (from === to || (parties[from].place !== "stack" && parties[to].place !== "stack")) return "";
   const open = ports.flatMap((port) => {
     if (isOpen({ minioReplicas: 1, fetchesTokenKeys: false }, from, to, port)) return [String(port)];
-    return isOpen({ minioReplicas: 4, fetchesTokenKeys: true }, from, to, port) ? [`(${port})`] : [];
+    return isOpen({ minioReplicas: 4, fetchesTokenKeys: true, forwardPort: 443 }, from, to, port)
+      ? [`(${port})`]
+      : [];
   });
   return open.join(", ") || "·";
 }

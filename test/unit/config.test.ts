@@ -136,6 +136,41 @@ describe("a fault names its key, its value and the remedy", () => {
       { api: { ...api, expose: { type: "HostPort" } } },
       /api\.expose.*choose ClusterIP/,
     ],
+    [
+      "a route by name to an address",
+      {
+        downloads: {
+          publicUrl: "https://192.0.2.1",
+          expose: { type: "TLSRoute", gateway: { name: "public" } },
+        },
+      },
+      /downloads\.publicUrl = "https:\/\/192\.0\.2\.1": is an address, which TLSRoute cannot route by/,
+    ],
+    [
+      "a route through no Gateway",
+      { api: { ...api, expose: { type: "TLSRoute" } } },
+      /api\.expose\.gateway: is missing: give at least \{name/,
+    ],
+    [
+      "a proxy that is no address range",
+      { downloads: { publicUrl: "https://host", trustedProxies: ["10.0.0.1"] } },
+      /downloads\.trustedProxies\.0 = "10\.0\.0\.1": is no address range/,
+    ],
+    [
+      "an audit trail that fills its volume",
+      { audit: { storage: "1Gi", retention: { size: "1Gi" } } },
+      /audit\.retention\.size = "1Gi": leaves no room.*at most 0\.9Gi/,
+    ],
+    [
+      "an audit trail kept for no time",
+      { audit: { retention: { days: 0 } } },
+      /audit\.retention\.days = 0: must be at least 1 day/,
+    ],
+    [
+      "an index in the clear",
+      { audit: { forward: { url: "http://logs.example/insert/jsonline" } } },
+      /audit\.forward\.url = .*: is not an https address/,
+    ],
     ["a namespace with capitals", { namespace: "GeoCrop" }, /namespace = "GeoCrop": is no namespace name/],
     [
       "an algorithm that mixes in HMAC",
@@ -168,6 +203,12 @@ describe("a fault names its key, its value and the remedy", () => {
       protectData: "true",
     });
     expect(faults).toHaveLength(5);
+  });
+
+  test("a password in the address of an index is not repeated in the message", () => {
+    const faults = faultsOf({ audit: { forward: { url: "https://writer:hunter2@logs.example/" } } });
+    expect(faults.join()).toContain("holds a user name");
+    expect(faults.join()).not.toContain("hunter2");
   });
 
   test("a secret set under a wrong name is not repeated in the message", () => {

@@ -89,7 +89,16 @@ describe("the request target", () => {
 
 test("no error of a request is logged, for nginx would add the signed URL", () => {
   expect(config.match(/error_log .*/g)).toEqual(["error_log stderr notice;", "error_log /dev/null emerg;"]);
-  expect(config).not.toMatch(/\$(request|request_uri|args|query_string)"/);
+  expect(/log_format .*/.exec(config)?.[0]).not.toMatch(/\$(request|request_uri|args|query_string)"/);
+});
+
+test("a client's address is believed from nobody but the proxies that are named", () => {
+  expect(config).not.toContain("set_real_ip_from");
+  const behind = nginxConfig({ upstream: "minio:9000", trustedProxies: ["10.0.0.0/8", "fd00::/8"] });
+  expect(behind.match(/set_real_ip_from .*/g)).toEqual([
+    "set_real_ip_from 10.0.0.0/8;",
+    "set_real_ip_from fd00::/8;",
+  ]);
 });
 
 test("MinIO's certificate is verified by its Service name", () => {

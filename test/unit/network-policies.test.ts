@@ -40,7 +40,9 @@ function decisions(settings: NetworkSettings) {
 }
 
 const cases = [1, 4].flatMap((minioReplicas) =>
-  [false, true].map((fetchesTokenKeys) => ({ minioReplicas, fetchesTokenKeys })),
+  [false, true].flatMap((fetchesTokenKeys) =>
+    [undefined, 443].map((forwardPort) => ({ minioReplicas, fetchesTokenKeys, forwardPort })),
+  ),
 );
 
 test.each(cases)("the policies mean what the truth table says, with %o", (settings) => {

@@ -161,6 +161,64 @@ describe("prod", () => {
   });
 });
 
+describe("exposure", () => {
+  test.each([
+    [
+      { type: "Ingress", className: "nginx", annotations: { "example.com/backend-protocol": "HTTPS" } },
+      "kubernetes:networking.k8s.io/v1:Ingress",
+      {
+        ingressClassName: "nginx",
+        rules: [{ host: "api.example" }],
+        tls: [{ secretName: "geocrop-api-tls" }],
+      },
+    ],
+    [
+      { type: "TLSRoute", gateway: { name: "public", namespace: "gateways" } },
+      "kubernetes:gateway.networking.k8s.io/v1:TLSRoute",
+      { hostnames: ["api.example"], parentRefs: [{ name: "public", namespace: "gateways" }] },
+    ],
+  ])("by %o leads there and opens no port itself", async (expose, type, spec) => {
+    const { registrations } = await recordProgram("dev", true, {
+      "geocrop-storage:api": {
+        publicUrl: "https://api.example",
+        expose,
+        auth: { mode: "dev-issuer" },
+      },
+    });
+    const route = registrations.find((registration) => registration.type === type);
+    expect(route?.inputs).toMatchObject({ spec });
+    const service = registrations.find(({ name }) => name === "geocrop-api-service");
+    expect(service?.inputs).toMatchObject({ spec: { type: "ClusterIP" } });
+  });
+
+  test("by a load balancer keeps clients' addresses, which the gateway's limits go by", async () => {
+    const { registrations } = await recordProgram("prod", true);
+    const service = registrations.find(({ name }) => name === "geocrop-downloads-service");
+    expect(service?.inputs).toMatchObject({
+      spec: { type: "LoadBalancer", externalTrafficPolicy: "Local" },
+    });
+  });
+});
+
+describe("the audit receiver", () => {
+  test("is told its retention and its index, and may go there and nowhere else", async () => {
+    const { registrations } = await recordProgram("dev", true, {
+      "geocrop-storage:audit": {
+        storage: "10Gi",
+        forward: { url: "https://logs.example:9428/insert/jsonline", authorizationSecret: "index" },
+      },
+    });
+    const text = (name: string) => JSON.stringify(registrations.find((one) => one.name === name)?.inputs);
+    expect(text("geocrop-audit-pods")).toContain('{"name":"RETENTION_DAYS","value":"90"}');
+    expect(text("geocrop-audit-pods")).toContain('{"name":"RETENTION_BYTES","value":"8589934592"}');
+    expect(text("geocrop-audit-pods")).toContain('"secretName":"index"');
+    const policy = registrations.find(({ name }) => name === "geocrop-network-audit-receiver");
+    expect(policy?.inputs).toMatchObject({
+      spec: { egress: [{ ports: [{ protocol: "TCP", port: 9428 }] }] },
+    });
+  });
+});
+
 describe("credentials", () => {
   test("of the turn before stay valid beside the new ones", async () => {
     const { registrations } = await recordProgram("dev", true, {
