@@ -29,7 +29,7 @@ const images = {
   "audit-receiver": {
     containerfile: "images/audit-receiver.Containerfile",
     base: "node",
-    program: { "server.mjs": { bundle: "audit-receiver" } },
+    program: { "server.mjs": { bundle: "audit-receiver" }, "trail.mjs": { bundle: "audit-trail" } },
   },
   "job-client": {
     containerfile: "images/job-client.Containerfile",

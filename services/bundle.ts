@@ -6,11 +6,12 @@ import { build } from "esbuild";
 const entryPoints = {
   "signed-url-api": "signed-url-api/server.ts",
   "audit-receiver": "audit-receiver/server.ts",
+  "audit-trail": "audit-receiver/trail.ts",
   "job-put": "job-client/put.ts",
   "job-idle": "job-client/idle.ts",
 } as const;
 
-/** A service's program; the job client has two. */
+/** A service's program; the job client and the audit receiver have two. */
 export type Service = keyof typeof entryPoints;
 
 /**

@@ -2,6 +2,7 @@ import { mkdtemp, readdir, readFile, rm, unlink, writeFile } from "node:fs/promi
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import { entryLine, sinceTime } from "../../sandbox/audit.ts";
 import { link } from "../../services/audit-receiver/chain.ts";
 import { startForwarding } from "../../services/audit-receiver/forward.ts";
 import { type Journal, openJournal } from "../../services/audit-receiver/journal.ts";
@@ -233,5 +234,33 @@ describe("forwarding", () => {
       ],
     });
     await stop();
+  });
+});
+
+describe("npm run audit", () => {
+  const now = Date.parse("2026-11-24T12:00:00Z");
+
+  test.each([
+    ["30m", "2026-11-24T11:30:00.000Z"],
+    ["12h", "2026-11-24T00:00:00.000Z"],
+    ["7d", "2026-11-17T12:00:00.000Z"],
+    ["2026-11-24", "2026-11-24T00:00:00.000Z"],
+    ["2026-11-24T06:00:00Z", "2026-11-24T06:00:00.000Z"],
+  ])("takes --since %s as %s", (text, time) => {
+    expect(sinceTime(text, now)).toBe(time);
+  });
+
+  test.each(["", "yesterday", "1w", "24/11/2026", "2026-13-01"])("refuses --since %j", (text) => {
+    expect(() => sinceTime(text, now)).toThrow("is no time: write");
+  });
+
+  test("prints nothing that a client wrote to steer a terminal by", async () => {
+    await journal.append({ events: [event("jobs/a/\u001b]0;owned\u0007\u202egpj.tif")], rejects: [] });
+    for await (const entry of entries(dir, {})) {
+      expect(entryLine(entry)).toBe(
+        "2026-11-24T06:14:23Z  200  GetObject  geocrop-results/jobs/a/?]0;owned??gpj.tif  " +
+          "api-signer-1 for alice-pseudonym  from 192.0.2.1 501 B",
+      );
+    }
   });
 });
