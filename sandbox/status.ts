@@ -56,14 +56,15 @@ export async function readSandbox(layout: Layout): Promise<Status> {
   const { nodeReady, pods } = await readCluster(new Cluster(layout.kubeconfig));
   const namespace = await stackNamespace(layout);
   const deployed = pods.some((pod) => pod.namespace === namespace);
+  const ours = pods.filter((pod) => ["kube-system", namespace].includes(pod.namespace));
   const memoryBytes = await memoryUsed();
   return {
     ready:
       nodeReady &&
       deployed &&
       components.every(({ running }) => running) &&
-      pods.every(({ ready }) => ready) &&
-      pods.some((pod) => pod.namespace === "kube-system"),
+      ours.some((pod) => pod.namespace === "kube-system") &&
+      ours.every(({ ready }) => ready),
     node: { running: true, ready: nodeReady, startedAt: record.startedAt },
     components,
     pods,

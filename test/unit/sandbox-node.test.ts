@@ -1,6 +1,8 @@
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { addons } from "../../sandbox/addons.ts";
-import { builds, goArguments } from "../../sandbox/builds.ts";
+import { builds, goArguments, moduleFolder } from "../../sandbox/builds.ts";
 import { layoutOf } from "../../sandbox/layout.ts";
 import { components } from "../../sandbox/node/components.ts";
 import {
@@ -100,9 +102,12 @@ describe("add-ons", () => {
 });
 
 describe("builds", () => {
-  test("the node's binaries come first, and tell their version", () => {
+  test("the node's binaries come first, and tell the version that go.mod pins", async () => {
     const [first] = builds;
     expect(first.name).toBe("kubernetes");
-    expect(goArguments(first).at(-1)).toContain("version.gitVersion=v1.35.4");
+    const module = await readFile(join(moduleFolder(layoutOf({}), first), "go.mod"), "utf8");
+    const version = /^\s*k8s\.io\/kubernetes (v\S+)/m.exec(module)?.[1];
+    expect(version).toMatch(/^v1\./);
+    expect(goArguments(first).at(-1)).toContain(`version.gitVersion=${version ?? ""}`);
   });
 });
