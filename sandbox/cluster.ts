@@ -74,6 +74,14 @@ export class Cluster {
       .every(({ state }) => (state?.running?.startedAt?.getTime() ?? Infinity) >= wholeSeconds);
   }
 
+  /** References of the images that the cluster's pods name. */
+  async imagesInUse(): Promise<readonly string[]> {
+    const { items } = await this.core.listPodForAllNamespaces();
+    return items
+      .flatMap(({ spec }) => (spec?.containers ?? []).concat(spec?.initContainers ?? []))
+      .flatMap(({ image }) => image ?? []);
+  }
+
   /** Whether there are pods with this label, all of them ready. */
   async podsAreReady(namespace: string, labelSelector: string): Promise<boolean> {
     const { items } = await this.core.listNamespacedPod({ namespace, labelSelector });

@@ -43,14 +43,19 @@ export async function importImages(
   return imported;
 }
 
-/** Removes former versions of our own images. Others' images are left alone. */
+/**
+ * Removes former versions of our own images. Others' images are left alone, and so are those that a pod names: it could
+ * not start again without.
+ */
 export async function removeSupersededImages(
   node: NodeRecord,
   images: readonly BuiltImage[],
+  inUse: readonly string[],
   run: Run,
 ): Promise<number> {
   const superseded = supersededBy(
     images.map(({ reference }) => reference),
+    inUse,
     await storedImages(node, run),
   );
   if (superseded.length > 0) await ctr(node, run, ["images", "rm", ...superseded]);
@@ -61,13 +66,18 @@ export async function removeSupersededImages(
  * Names, in the store, of images that newer ones have taken the place of: of a name we know, with another digest. The
  * kubelet's own name for such an image, by its configuration's digest, goes too, or its content would stay.
  */
-export function supersededBy(wanted: readonly string[], stored: readonly StoredImage[]): readonly string[] {
+export function supersededBy(
+  wanted: readonly string[],
+  inUse: readonly string[],
+  stored: readonly StoredImage[],
+): readonly string[] {
   const current = new Map(
     wanted.map((reference) => splitReference(reference)).map((it) => [it.name, it.digest]),
   );
+  const used = new Set(inUse.map((reference) => reference.replace(/^.*@/, "")));
   const old = stored.filter(({ reference, digest }) => {
     const known = current.get(nameOf(reference));
-    return known !== undefined && known !== digest;
+    return known !== undefined && known !== digest && !used.has(digest);
   });
   const digests = new Set(old.map(({ digest }) => digest));
   return stored

@@ -113,7 +113,8 @@ async function bringUp(
 
     await progress.step("Deploy the dev stack", async (step) => {
       await deploy({ ...inCluster, step }, engine);
-      await removeSupersededImages(node.record, Object.values(built), run);
+      const inUse = await node.cluster.imagesInUse();
+      await removeSupersededImages(node.record, Object.values(built), inUse, run);
     });
 
     await progress.step("Do the main job: a result downloaded through a signed URL", (step) =>

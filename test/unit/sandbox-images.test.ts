@@ -25,10 +25,16 @@ describe("images in the node's store", () => {
       { reference: "docker.io/library/minio:dev", digest: otherDigest },
       { reference: digest("3"), digest: otherDigest },
     ];
-    expect(supersededBy([`geocrop.sandbox/minio@${newDigest}`], stored)).toEqual([
+    expect(supersededBy([`geocrop.sandbox/minio@${newDigest}`], [], stored)).toEqual([
       `geocrop.sandbox/minio@${oldDigest}`,
       digest("1"),
     ]);
+  });
+
+  test("a former version that a pod names stays", () => {
+    const former = `geocrop.sandbox/minio@${oldDigest}`;
+    const stored = [{ reference: former, digest: oldDigest }];
+    expect(supersededBy([`geocrop.sandbox/minio@${newDigest}`], [former], stored)).toEqual([]);
   });
 
   test.each(["geocrop.sandbox/minio:dev", "geocrop.sandbox/minio@sha256:abc", newDigest])(
