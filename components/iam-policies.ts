@@ -117,9 +117,12 @@ export function jobSubmitterPolicy(resultsBucket: string): string {
 /**
  * What Pulumi works with once root has made it: buckets' settings, users and policies; no object is read.
  *
+ * It is not bound to the declared buckets: one that has just been taken out of the program is deleted after this
+ * policy was updated. Nor would that bind it, for it makes users and policies.
+ *
  * @param emptiesBuckets whether it may delete objects, so that `pulumi destroy` can take full buckets with it.
  */
-export function provisionerPolicy(buckets: readonly string[], emptiesBuckets: boolean): string {
+export function provisionerPolicy(emptiesBuckets: boolean): string {
   return policyDocument(
     {
       Sid: "ManageIdentities",
@@ -144,7 +147,12 @@ export function provisionerPolicy(buckets: readonly string[], emptiesBuckets: bo
         "admin:SetBucketQuota",
       ],
     },
-    { Sid: "FindBuckets", Effect: "Allow", Action: ["s3:ListAllMyBuckets"], Resource: ["arn:aws:s3:::*"] },
+    {
+      Sid: "FindBuckets",
+      Effect: "Allow",
+      Action: ["s3:ListAllMyBuckets"],
+      Resource: ["arn:aws:s3:::*"],
+    },
     {
       Sid: "ManageBuckets",
       Effect: "Allow",
@@ -162,7 +170,7 @@ export function provisionerPolicy(buckets: readonly string[], emptiesBuckets: bo
         "s3:ListBucket",
         ...(emptiesBuckets ? ["s3:ListBucketVersions", "s3:ForceDeleteBucket"] : []),
       ],
-      Resource: buckets.map(bucketArn),
+      Resource: [bucketArn("*")],
     },
     ...(emptiesBuckets
       ? [
@@ -170,21 +178,18 @@ export function provisionerPolicy(buckets: readonly string[], emptiesBuckets: bo
             Sid: "EmptyBuckets",
             Effect: "Allow",
             Action: ["s3:DeleteObject", "s3:DeleteObjectVersion"],
-            Resource: buckets.map((bucket) => objectsArn(bucket)),
+            Resource: [objectsArn("*")],
           } as const,
         ]
       : []),
-    onlyOverTls(buckets),
+    onlyOverTls(["*"]),
   );
 }
 
-/** Each identity's policy in a stack with these buckets. */
-export function declaredPolicies(settings: {
-  readonly buckets: Readonly<Record<string, unknown>>;
-  readonly protectData: boolean;
-}): Record<Identity, string> {
+/** Each identity's policy in a stack. */
+export function declaredPolicies(settings: { readonly protectData: boolean }): Record<Identity, string> {
   return {
-    provisioner: provisionerPolicy(Object.keys(settings.buckets).toSorted(), !settings.protectData),
+    provisioner: provisionerPolicy(!settings.protectData),
     "api-signer": apiSignerPolicy(resultsBucket),
     worker: workerPolicy(inputBuckets, resultsBucket),
     "job-submitter": jobSubmitterPolicy(resultsBucket),

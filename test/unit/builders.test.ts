@@ -28,8 +28,8 @@ const policies = {
   "api-signer": apiSignerPolicy("results"),
   worker: workerPolicy(["inputs"], "results"),
   "job-submitter": jobSubmitterPolicy("results"),
-  "provisioner that may not empty buckets": provisionerPolicy(["results"], false),
-  "provisioner that may": provisionerPolicy(["results"], true),
+  "provisioner that may not empty buckets": provisionerPolicy(false),
+  "provisioner that may": provisionerPolicy(true),
 };
 
 describe("IAM policies", () => {
@@ -41,7 +41,10 @@ describe("IAM policies", () => {
 
   test.each(Object.entries(policies))("of the %s refuse plain HTTP", (_, policy) => {
     expect(statements(policy)).toContainEqual(
-      expect.objectContaining({ Effect: "Deny", Condition: { Bool: { "aws:SecureTransport": "false" } } }),
+      expect.objectContaining({
+        Effect: "Deny",
+        Condition: { Bool: { "aws:SecureTransport": "false" } },
+      }),
     );
   });
 
