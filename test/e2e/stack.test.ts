@@ -1,4 +1,4 @@
-import { readFile, rm, stat, writeFile } from "node:fs/promises";
+import { rm, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 
@@ -50,26 +50,17 @@ describe("the stack, by the embedded deployer", () => {
     await rm(embeddedPlace.folder, { recursive: true, force: true });
     const file = await embeddedStackFile();
     const interrupted = embeddedCommand("up", embeddedPlace, file, client);
-    const state = join(embeddedPlace.folder, "state.json");
-    // Killed as soon as it has made its first Secrets, while most of the stack is still to come.
-    while (!(await readFile(state, "utf8").catch(() => "")).includes("credentials-worker")) await pause(50);
+    const workerKey = (): Promise<string> =>
+      readSecretValue(sandboxCluster(), stack.namespace, "credentials-worker", "secret-key");
+    // Killed as soon as the worker has its Secret, while most of the stack is still to come.
+    let before: string | undefined;
+    while (before === undefined) before = await workerKey().catch(() => pause(20));
     interrupted.kill();
     await interrupted.done;
-    const before = await readSecretValue(
-      sandboxCluster(),
-      stack.namespace,
-      "credentials-worker",
-      "secret-key",
-    );
 
     await embeddedStack(client).up();
 
-    const after = await readSecretValue(
-      sandboxCluster(),
-      stack.namespace,
-      "credentials-worker",
-      "secret-key",
-    );
+    const after = await workerKey();
     expect(after).toBe(before);
   });
 
