@@ -38,6 +38,13 @@ const onlyOverTls = (buckets: readonly string[]): Statement => ({
 });
 
 /**
+ * MinIO lets every user make service accounts for itself, turn its own secret and read its own record, unless that
+ * is denied (7aac2a2, cmd/admin-handlers-users.go, DenyOnly): a stolen key could outlive its turn, or lock its
+ * owner out.
+ */
+const noAdministration: Statement = { Sid: "NoAdministration", Effect: "Deny", Action: ["admin:*"] };
+
+/**
  * The identity that signs download URLs. Every URL shows its access key, and the server holes known of MinIO
  * 7aac2a2 (CVE-2026-40344, CVE-2026-41145) turn a known key into writes where that key may write: this one may
  * only read results, only by signed query, and only with signatures younger than 60 minutes.
@@ -64,6 +71,7 @@ export function apiSignerPolicy(resultsBucket: string): string {
       Condition: { NumericGreaterThan: { "s3:signatureAge": String(longestSignatureAge) } },
     },
     onlyOverTls([resultsBucket]),
+    noAdministration,
   );
 }
 
@@ -98,6 +106,7 @@ export function workerPolicy(inputs: readonly string[], resultsBucket: string): 
       Resource: [objectsArn(resultsBucket, "jobs/*/job.json")],
     },
     onlyOverTls([...inputs, resultsBucket]),
+    noAdministration,
   );
 }
 
@@ -111,6 +120,7 @@ export function jobSubmitterPolicy(resultsBucket: string): string {
       Resource: [objectsArn(resultsBucket, "jobs/*/job.json")],
     },
     onlyOverTls([resultsBucket]),
+    noAdministration,
   );
 }
 
@@ -147,12 +157,7 @@ export function provisionerPolicy(emptiesBuckets: boolean): string {
         "admin:SetBucketQuota",
       ],
     },
-    {
-      Sid: "FindBuckets",
-      Effect: "Allow",
-      Action: ["s3:ListAllMyBuckets"],
-      Resource: ["arn:aws:s3:::*"],
-    },
+    { Sid: "FindBuckets", Effect: "Allow", Action: ["s3:ListAllMyBuckets"], Resource: ["arn:aws:s3:::*"] },
     {
       Sid: "ManageBuckets",
       Effect: "Allow",

@@ -54,7 +54,7 @@ export class PodHttps {
     method: string,
     path: string,
     headers: Readonly<Record<string, string>> = {},
-    body = "",
+    body: string | Buffer = "",
   ): Promise<Answer> {
     return new Promise((resolve, reject) => {
       const fail = (error: Error): void =>

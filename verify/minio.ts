@@ -15,7 +15,7 @@ export interface Call {
   /** Path and query. */
   readonly path: string;
   readonly headers?: Readonly<Record<string, string>>;
-  readonly body?: string;
+  readonly body?: string | Buffer;
 }
 
 /** MinIO over one way in, asked by whoever is named. */
@@ -33,7 +33,7 @@ export class Minio {
     return this.#https.request(method, path, headers, body);
   }
 
-  /** Signed in the header. */
+  /** Signed in the header, the digest of the body included. */
   async as(
     { accessKey, secretKey }: KeyPair,
     { method = "GET", path, headers = {}, body = "" }: Call,
@@ -42,7 +42,7 @@ export class Minio {
       method,
       url: `https://${this.#host}${path}`,
       headers: { ...headers, "x-amz-content-sha256": await sha256(body) },
-      ...(body === "" ? {} : { body }),
+
       accessKeyId: accessKey,
       secretAccessKey: secretKey,
       service: "s3",
@@ -81,6 +81,6 @@ export function errorCode(body: Buffer): string {
   );
 }
 
-async function sha256(text: string): Promise<string> {
-  return Buffer.from(await crypto.subtle.digest("SHA-256", Buffer.from(text))).toString("hex");
+async function sha256(content: string | Buffer): Promise<string> {
+  return Buffer.from(await crypto.subtle.digest("SHA-256", Buffer.from(content))).toString("hex");
 }

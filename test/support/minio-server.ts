@@ -1,6 +1,6 @@
 import { type ChildProcess, execFile, spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, open, readFile, rm, writeFile } from "node:fs/promises";
 import { Agent } from "node:https";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
@@ -33,7 +33,10 @@ export interface MinioServer {
   addUser: (user: User, policy: string) => Promise<void>;
   /** A header-signing client. */
   client: (user: User) => Client;
-  stop: () => Promise<void>;
+  /** Folder of its certificate and key, as `tls.crt` and `tls.key`. As a client it trusts these, too. */
+  certificates: string;
+  /** @param signal - SIGKILL unless told otherwise */
+  stop: (signal?: NodeJS.Signals) => Promise<void>;
   /** Starts it again, same port, same data. */
   start: () => Promise<void>;
   /** Stops it and deletes its data. */
@@ -62,8 +65,14 @@ export async function freePort(): Promise<number> {
  * Starts MinIO and waits until it answers.
  *
  * @param binaries - paths of `minio` and `mc`
+ * @param drives - folders that stand for drives; from four on it is erasure coded, and so has all of its admin API
+ * @param more - further settings, and a file that what it says is added to
  */
-export async function startMinio(binaries: { minio: string; mc: string }): Promise<MinioServer> {
+export async function startMinio(
+  binaries: { minio: string; mc: string },
+  drives = 1,
+  more: { environment?: Readonly<Record<string, string>>; logFile?: string } = {},
+): Promise<MinioServer> {
   const directory = await mkdtemp(join(tmpdir(), "minio-"));
   const certs = join(directory, "certs");
   const authorities = join(directory, "mc", "certs", "CAs");
@@ -85,16 +94,23 @@ export async function startMinio(binaries: { minio: string; mc: string }): Promi
 
   const start = async (): Promise<void> => {
     const args = ["server", "--quiet", "--certs-dir", certs, "--address", `127.0.0.1:${port}`];
-    server = spawn(binaries.minio, [...args, join(directory, "data")], {
+    const places = Array.from({ length: drives }, (_, index) => join(directory, `data${index || ""}`));
+    const log = more.logFile === undefined ? undefined : await open(more.logFile, "a");
+    const output = log?.fd ?? "ignore";
+    server = spawn(binaries.minio, [...args, ...places], {
       env: {
         HOME: directory,
         MINIO_ROOT_USER: root.accessKey,
         MINIO_ROOT_PASSWORD: root.secretKey,
         MINIO_BROWSER: "off",
         MINIO_UPDATE: "off",
+        // Folders of one disk are taken for drives.
+        MINIO_CI_CD: "on",
+        ...more.environment,
       },
-      stdio: "ignore",
+      stdio: ["ignore", output, output],
     });
+    await log?.close();
     for (let tries = 0; tries < 300; tries += 1) {
       const answer = await get(`${origin}/minio/health/cluster`, { maxBytes: 1024, timeoutMs: 1000 }).catch(
         () => undefined,
@@ -105,10 +121,10 @@ export async function startMinio(binaries: { minio: string; mc: string }): Promi
     }
     throw new Error("MinIO did not get ready in 30 s");
   };
-  const stop = async (): Promise<void> => {
+  const stop = async (signal: NodeJS.Signals = "SIGKILL"): Promise<void> => {
     if (server?.exitCode !== null || server.signalCode !== null) return;
     const exited = once(server, "exit");
-    server.kill("SIGKILL");
+    server.kill(signal);
     await exited;
   };
   const mc = async (...args: string[]): Promise<string> => {
@@ -123,6 +139,7 @@ export async function startMinio(binaries: { minio: string; mc: string }): Promi
     origin,
     ca,
     caFile,
+    certificates: certs,
     mc,
     start,
     stop,

@@ -3,6 +3,7 @@ import { describe, expect, test } from "vitest";
 import { serverNames } from "../../components/certificates.ts";
 import {
   apiSignerPolicy,
+  declaredPolicies,
   jobSubmitterPolicy,
   provisionerPolicy,
   workerPolicy,
@@ -41,10 +42,7 @@ describe("IAM policies", () => {
 
   test.each(Object.entries(policies))("of the %s refuse plain HTTP", (_, policy) => {
     expect(statements(policy)).toContainEqual(
-      expect.objectContaining({
-        Effect: "Deny",
-        Condition: { Bool: { "aws:SecureTransport": "false" } },
-      }),
+      expect.objectContaining({ Effect: "Deny", Condition: { Bool: { "aws:SecureTransport": "false" } } }),
     );
   });
 
@@ -60,8 +58,20 @@ describe("IAM policies", () => {
       { StringNotEquals: { "s3:authType": "REST-QUERY-STRING" } },
       { NumericGreaterThan: { "s3:signatureAge": "3600000" } },
       { Bool: { "aws:SecureTransport": "false" } },
+      undefined,
     ]);
   });
+
+  test.each(["api-signer", "worker", "job-submitter"] as const)(
+    "keep %s from keys of its own and all other administration",
+    (identity) => {
+      expect(statements(declaredPolicies({ protectData: true })[identity])).toContainEqual({
+        Sid: "NoAdministration",
+        Effect: "Deny",
+        Action: ["admin:*"],
+      });
+    },
+  );
 
   test("keep the provisioner from every object, unless it may empty buckets", () => {
     expect(policies["provisioner that may not empty buckets"]).not.toMatch(
