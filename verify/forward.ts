@@ -82,7 +82,11 @@ export class PodHttps {
         );
       });
       sent.on("timeout", () => sent.destroy(new Error("no answer within 10 s")));
-      sent.on("error", fail);
+      // A server may close a kept connection just as it is used again: that request was not answered, nor looked at.
+      sent.on("error", (error) => {
+        if (sent.reusedSocket) this.request(method, path, headers, body).then(resolve, reject);
+        else fail(error);
+      });
       sent.end(body);
     });
   }
