@@ -1,67 +1,115 @@
 import { randomUUID } from "node:crypto";
+import type { Server as HttpServer } from "node:http";
+import { createServer, type Server } from "node:https";
+import type { Socket } from "node:net";
 import type { Writable } from "node:stream";
 
-import Fastify, { LogController, type FastifyError, type FastifyReply, type FastifyRequest } from "fastify";
+import cors from "@fastify/cors";
+import Fastify, { LogController, type FastifyReply, type FastifyRequest } from "fastify";
 
-import { newIssuance } from "./issuance.ts";
-import { JOB_ID, jobIdFromTarget } from "./job-id.ts";
-import { mayRead } from "./ownership.ts";
-import type { Presign } from "./presign.ts";
+import { docsPage, docsPolicy } from "./docs-page.ts";
+import { addDownloadRoutes, bodyProblems, DOWNLOAD_ROUTE, recordIssue } from "./download-routes.ts";
+import type { Downloads } from "./downloads.ts";
+import { createFastLane } from "./fast-lane.ts";
+import type { Jobs } from "./jobs.ts";
+import type { Metrics } from "./metrics.ts";
+import { compileValidator, describeRoutes, type ZodTypes } from "./openapi.ts";
 import {
+  headersTooLarge,
   internalError,
-  invalidJobId,
   invalidRequest,
-  jobNotFound,
   Problem,
-  resultNotReady,
   routeNotFound,
+  tooManyRequests,
   unavailable,
 } from "./problems.ts";
-import { EXPIRY, type Settings } from "./settings.ts";
-import { StorageError, type Storage } from "./storage.ts";
-import type { Authenticate } from "./tokens.ts";
+import { createRateLimit, type RateLimit } from "./rate-limit.ts";
+import type { Settings } from "./settings.ts";
+import { StorageError } from "./storage.ts";
+import type { Tokens, User } from "./tokens.ts";
 
 /** What the app needs from outside. */
 export interface AppOptions {
-  settings: Pick<Settings, "JWT_ISSUER" | "RESULTS_BUCKET" | "URL_EXPIRY_SECONDS">;
-  authenticate: Authenticate;
-  storage: Storage;
-  /** Signs for the address that users call. */
-  presign: Presign;
+  settings: Pick<Settings, "URL_EXPIRY_SECONDS" | "CORS_ORIGINS" | "RATE_PER_SUBJECT" | "RATE_PER_ADDRESS">;
+  tokens: Tokens;
+  jobs: Jobs;
+  downloads: Downloads;
+  metrics: Metrics;
   /** False from SIGTERM on: probes fail, and each answer closes its connection. */
   ready: () => boolean;
-  /** @default the clock */
-  now?: () => Date;
   /** @default standard output */
   logStream?: Writable;
+  /** Hears the requests. @default from `createListener` */
+  listener?: HttpServer;
 }
 
-/** The app, TLS but for its certificate, which the caller sets (and renews) on `app.server`. */
-export type App = ReturnType<typeof buildApp>;
+/** The app; `app.server` is its listener. */
+export type App = Awaited<ReturnType<typeof buildApp>>;
 
 /** The lowest TLS version spoken. */
 export const TLS_MIN_VERSION = "TLSv1.2";
 
-/** Body of a successful answer. */
-const downloadSchema = {
-  type: "object",
-  required: ["job_id", "url", "expires_at", "size"],
-  properties: {
-    job_id: { type: "string" },
-    url: { type: "string", description: "GET this without an Authorization header" },
-    expires_at: { type: "string", description: "RFC 3339; the URL is refused from then on" },
-    size: { type: "integer", description: "bytes" },
-    etag: { type: "string" },
-    content_type: { type: "string" },
-  },
-} as const;
+/** Of all headers together, in bytes. A token is the longest of them. */
+const MAX_HEADER_BYTES = 16 * 1024;
+
+/** In bytes: 100 job ids with room to spare. */
+const MAX_BODY_BYTES = 32 * 1024;
+
+/** A request must be in within this, in milliseconds, and an idle connection is kept for as long again. */
+const REQUEST_TIMEOUT_MS = 10_000;
+
+/** An HTTPS server without a certificate, which the caller sets, and renews. */
+export const createListener = (): Server =>
+  createServer({
+    minVersion: TLS_MIN_VERSION,
+    maxHeaderSize: MAX_HEADER_BYTES,
+    headersTimeout: REQUEST_TIMEOUT_MS,
+    requestTimeout: REQUEST_TIMEOUT_MS,
+    keepAliveTimeout: REQUEST_TIMEOUT_MS,
+  });
+
+const commonHeaders = {
+  "cache-control": "no-store",
+  "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
+  "referrer-policy": "no-referrer",
+  "strict-transport-security": "max-age=63072000",
+  vary: "accept, authorization, origin",
+  "x-content-type-options": "nosniff",
+};
 
 /** Builds the API, listening nowhere yet. */
-export function buildApp(options: AppOptions) {
-  const { settings, authenticate, storage, presign, ready, now = () => new Date(), logStream } = options;
+export async function buildApp(options: AppOptions) {
+  const {
+    settings,
+    tokens,
+    jobs,
+    downloads,
+    metrics,
+    ready,
+    logStream,
+    listener = createListener(),
+  } = options;
+  const perAddress = createRateLimit(settings.RATE_PER_ADDRESS);
+  const perSubject = createRateLimit(settings.RATE_PER_SUBJECT);
 
+  const expirySeconds = settings.URL_EXPIRY_SECONDS;
+  const fastLane = createFastLane({
+    tokens,
+    jobs,
+    downloads,
+    perAddress,
+    perSubject,
+    expirySeconds,
+    ready,
+    headers: commonHeaders,
+    record: ({ id, ...issued }) => recordIssue(app.log, metrics, { reqId: id, ...issued }),
+    answered: (seconds) => metrics.answered(DOWNLOAD_ROUTE, "GET", 200, seconds),
+  });
   const app = Fastify({
-    https: { minVersion: TLS_MIN_VERSION },
+    serverFactory: (handler) =>
+      listener.on("request", (request, response) => {
+        if (!fastLane(request, response)) handler(request, response);
+      }),
     logger: {
       timestamp: () => `,"time":"${new Date().toISOString()}"`,
       serializers: { err: describeError },
@@ -72,12 +120,12 @@ export function buildApp(options: AppOptions) {
     // A caller's id could be anything, a copy of somebody else's included.
     requestIdHeader: false,
     genReqId: () => randomUUID(),
-    bodyLimit: 1024,
-    requestTimeout: 10_000,
+    bodyLimit: MAX_BODY_BYTES,
     // What comes in on an open connection while the server closes is answered, not refused.
     return503OnClosing: false,
     // Longer than any target Node accepts: an overlong id gets our own answer.
     routerOptions: { maxParamLength: 20_000 },
+    clientErrorHandler: answerBrokenRequest,
     frameworkErrors: (error, request, reply) => {
       setCommonHeaders(request, reply);
       sendProblem(
@@ -85,34 +133,42 @@ export function buildApp(options: AppOptions) {
         error.statusCode === 500 ? internalError(error) : invalidRequest("The path is not valid."),
       );
     },
-  });
+  }).withTypeProvider<ZodTypes>();
 
   const setCommonHeaders = (request: FastifyRequest, reply: FastifyReply): void => {
-    reply.headers({
-      "x-request-id": request.id,
-      "cache-control": "no-store",
-      "referrer-policy": "no-referrer",
-      "x-content-type-options": "nosniff",
-    });
+    reply.headers(commonHeaders).header("x-request-id", request.id);
     if (!ready()) reply.header("connection", "close");
   };
 
-  app.addHook("onRequest", async (request, reply) => {
+  app.setValidatorCompiler(compileValidator);
+  // Answers are made as text by who knows them; schemas only describe them.
+  app.setSerializerCompiler(() => (value) => JSON.stringify(value));
+  app.decorateRequest("user", null);
+
+  app.addHook("onRequest", (request, reply, done) => {
     setCommonHeaders(request, reply);
+    done();
   });
-  app.addHook("onResponse", async (request, reply) => {
+  app.addHook("onResponse", (request, reply, done) => {
+    const { method, routeOptions } = request;
+    const { url: route = "none" } = routeOptions;
+    metrics.answered(route, method, reply.statusCode, reply.elapsedTime / 1000);
     request.log.info(
-      {
-        method: request.method,
-        route: request.routeOptions.url,
-        status: reply.statusCode,
-        ms: Math.round(reply.elapsedTime),
-      },
+      { method, route, status: reply.statusCode, ms: Math.round(reply.elapsedTime) },
       "answered",
     );
+    done();
   });
+  await app.register(cors, {
+    origin: settings.CORS_ORIGINS,
+    methods: ["GET", "HEAD", "POST"],
+    allowedHeaders: ["Authorization", "Content-Type"],
+    exposedHeaders: ["ETag", "Location", "RateLimit", "Retry-After", "WWW-Authenticate", "X-Request-Id"],
+    maxAge: 600,
+  });
+  await describeRoutes(app);
 
-  app.setErrorHandler<FastifyError>((error, request, reply) => {
+  app.setErrorHandler((error, request, reply) => {
     const problem = toProblem(error);
     request.log[problem.status >= 500 ? "error" : "info"](
       { problem: problem.slug, err: problem.cause },
@@ -122,80 +178,62 @@ export function buildApp(options: AppOptions) {
   });
   app.setNotFoundHandler((_request, reply) => sendProblem(reply, routeNotFound()));
 
-  app.get("/healthz", { logLevel: "warn" }, () => ({ status: "ok" }));
+  const signIn = async (request: FastifyRequest, reply: FastifyReply): Promise<void> => {
+    count(perAddress, "address", request.ip, 1, reply);
+    const { authorization } = request.headers;
+    const user = tokens.known(authorization) ?? (await tokens.verify(authorization));
+    request.setDecorator<User>("user", user);
+    count(perSubject, "subject", user.subject, 1, reply);
+  };
+
+  // Probes are many and say nothing new.
+  const probe = { logLevel: "warn", schema: { hide: true } } as const;
+  app.get("/healthz", probe, () => ({ status: "ok" }));
   // Does not ask storage: signing is local, and an outage there must not take every API pod out of service.
-  app.get("/readyz", { logLevel: "warn" }, (_request, reply) =>
+  app.get("/readyz", probe, (_request, reply) =>
     ready() ? { status: "ready" } : reply.code(503).send({ status: "stopping" }),
   );
 
-  app.route<{ Querystring: { expires_in?: unknown } }>({
-    method: "GET",
-    url: "/api/v1/results/:job_id/download",
-    schema: { response: { 200: downloadSchema } },
-    handler: async (request) => {
-      // Before the token: finding its key may already mean I/O.
-      const jobId = jobIdFromTarget(request.originalUrl);
-      if (jobId === undefined) throw invalidJobId(JOB_ID);
-      const expiresIn = expirySeconds(request.query.expires_in, settings.URL_EXPIRY_SECONDS);
-      const subject = await authenticate(request.headers.authorization);
-      const log = request.log.child({ jobId, subject });
-      if (!(await mayRead(storage, jobId, subject))) {
-        log.info("access refused");
-        throw jobNotFound();
-      }
-
-      const key = `jobs/${jobId}/result.tif`;
-      // One byte tells that it is there, its size and etag: the identity that signs may not HEAD.
-      const result = await storage.read(key, { range: "0-0", maxBytes: 4096 });
-      if (result === undefined) throw resultNotReady();
-
-      const issuance = newIssuance(settings.JWT_ISSUER, subject);
-      const { url, expiresAt } = presign({
-        path: `/${settings.RESULTS_BUCKET}/${key}`,
-        expiresIn,
-        now: now(),
-        query: { ...issuance },
-      });
-      // The API's half of the audit trail: who was given which URL. A HEAD hands out none.
-      if (request.method === "GET")
-        log.info({ ...issuance, expiresAt: expiresAt.toISOString() }, "URL issued");
-      return {
-        job_id: jobId,
-        url,
-        expires_at: expiresAt.toISOString(),
-        size: result.size,
-        etag: result.etag,
-        content_type: result.contentType,
-      };
-    },
+  addDownloadRoutes(app, {
+    jobs,
+    downloads,
+    metrics,
+    expirySeconds,
+    signIn,
+    spend: (request, reply, cost) =>
+      count(perSubject, "subject", request.getDecorator<User>("user").subject, cost, reply),
+    toProblem,
   });
+
+  const hidden = { schema: { hide: true } };
+  app.get("/openapi.json", hidden, () => app.swagger());
+  app.get("/docs", hidden, (_request, reply) =>
+    reply
+      .header("content-security-policy", docsPolicy)
+      .type("text/html; charset=utf-8")
+      .send(docsPage(app.swagger())),
+  );
 
   return app;
 }
 
-/**
- * The life of a URL as the query asks for it.
- *
- * Not left to a schema: Ajv coerces "Infinity" to a number and then skips the bounds for it (seen on Ajv 8 in
- * Fastify 5.12).
- */
-function expirySeconds(asked: unknown, fallback: number): number {
-  if (asked === undefined) return fallback;
-  const seconds = typeof asked === "string" && /^[0-9]{1,6}$/.test(asked) ? Number(asked) : 0;
-  if (seconds < EXPIRY.min || seconds > EXPIRY.max) {
-    throw invalidRequest(
-      `The query parameter expires_in must be a whole number of seconds from ${EXPIRY.min} to ${EXPIRY.max}.`,
-    );
-  }
-  return seconds;
+/** Takes from a limit, and tells the caller what is left. */
+function count(limit: RateLimit, name: string, caller: string, cost: number, reply: FastifyReply): void {
+  const { allowed, remaining, retryAfter } = limit(caller, cost);
+  reply.header("ratelimit", `"${name}";r=${remaining};t=${retryAfter}`);
+  if (!allowed) throw tooManyRequests(retryAfter);
 }
 
-function toProblem(error: FastifyError | Problem): Problem {
+function toProblem(error: unknown): Problem {
   if (error instanceof Problem) return error;
   if (error instanceof StorageError) return unavailable(error);
-  if (error.statusCode !== undefined && error.statusCode < 500)
-    return invalidRequest("The request can't be read.");
-  return internalError(error);
+  if (!(error instanceof Error)) return internalError(new Error(String(error)));
+  if ("code" in error && typeof error.code === "string") {
+    const known = bodyProblems[error.code];
+    if (known !== undefined) return known();
+  }
+  const status = "statusCode" in error ? Number(error.statusCode) : 500;
+  return status < 500 ? invalidRequest("The request can't be read.") : internalError(error);
 }
 
 function sendProblem(reply: FastifyReply, problem: Problem): FastifyReply {
@@ -203,7 +241,23 @@ function sendProblem(reply: FastifyReply, problem: Problem): FastifyReply {
     .code(problem.status)
     .headers(problem.headers)
     .type("application/problem+json")
-    .send(problem.body());
+    .send(JSON.stringify(problem));
+}
+
+/** Answers what Node's parser refuses before there is a request. */
+function answerBrokenRequest(error: NodeJS.ErrnoException, socket: Socket): void {
+  if (!socket.writable) return;
+  const problem =
+    error.code === "HPE_HEADER_OVERFLOW" ? headersTooLarge() : invalidRequest("The request can't be read.");
+  const body = JSON.stringify(problem);
+  const headers = {
+    "content-type": "application/problem+json",
+    "content-length": String(body.length),
+    connection: "close",
+    ...commonHeaders,
+  };
+  const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}`);
+  socket.end(`HTTP/1.1 ${problem.status} ${problem.title}\r\n${lines.join("\r\n")}\r\n\r\n${body}`);
 }
 
 /**

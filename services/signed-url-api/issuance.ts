@@ -1,12 +1,12 @@
-import { createHash, randomUUID } from "node:crypto";
+import { hash } from "node:crypto";
 
 /**
  * Names a URL and its user inside the URL, under the signature, so that the audit entry of each download says
  * whose URL it was.
  *
- * The user stands there as a pseudonym: a `sub` may be an e-mail address, and URLs end up in histories, proxies and
- * bug reports. It is a plain hash on purpose. An auditor finds the user by hashing the names in the job's
- * manifest, without any secret; it hides a name from reading, not from a guess.
+ * Both are plain hashes on purpose: a URL asked again is then the same URL, from any replica, and an auditor who
+ * knows a name finds its URLs without any secret. A `sub` may be an e-mail address, and URLs end up in histories,
+ * proxies and bug reports; a hash hides it from reading, not from a guess.
  */
 export interface Issuance {
   /** Names this URL. */
@@ -15,18 +15,18 @@ export interface Issuance {
   "x-geocrop-subject": string;
 }
 
-/** @param subject - the token's `sub`, unique within the issuer */
-export function newIssuance(issuer: string, subject: string): Issuance {
-  return {
-    "x-geocrop-issuance": randomUUID(),
-    "x-geocrop-subject": pseudonym(issuer, subject),
-  };
-}
+/** 128 bits of SHA-256, in base64url. */
+const digest = (...parts: readonly unknown[]): string =>
+  hash("sha256", JSON.stringify(parts), "base64url").slice(0, 22);
 
-/** 128 bits of SHA-256 over issuer and subject, in base64url. */
-export function pseudonym(issuer: string, subject: string): string {
-  return createHash("sha256")
-    .update(JSON.stringify([issuer, subject]))
-    .digest("base64url")
-    .slice(0, 22);
-}
+/** The user as URLs name him. @param subject - the token's `sub`, unique within the issuer */
+export const pseudonym = (issuer: string, subject: string): string => digest(issuer, subject);
+
+/**
+ * @param user - from `pseudonym`
+ * @param url - all that makes one URL differ from another: path, time of signing, life, further parameters
+ */
+export const issuanceOf = (user: string, ...url: readonly (string | number)[]): Issuance => ({
+  "x-geocrop-issuance": digest(user, ...url),
+  "x-geocrop-subject": user,
+});

@@ -1,9 +1,9 @@
 import * as z from "zod";
 
-import type { Storage } from "./storage.ts";
+import type { User } from "./tokens.ts";
 
 /** Far above a manifest with hundreds of shares; above it, it is none. */
-const MAX_MANIFEST_BYTES = 64 * 1024;
+export const MAX_MANIFEST_BYTES = 64 * 1024;
 
 /** `jobs/<id>/job.json`, written by the job submitter and unwritable for workers. */
 const manifestSchema = z.object({
@@ -12,23 +12,24 @@ const manifestSchema = z.object({
   shared_with: z.array(z.string().min(1)).optional(),
 });
 
+/** Whose a job is. */
+export type Manifest = z.output<typeof manifestSchema>;
+
 /**
- * Whether a user may read a job's result, by the job's manifest.
- *
- * Fails closed: without a manifest that is whole, well-formed and of this very job, nobody may.
+ * Reads a manifest. Fails closed: one that isn't whole, well-formed and of this very job is none.
  *
  * @param jobId - checked against the pattern by the caller
- * @param subject - the token's `sub`
- * @throws StorageError when storage doesn't answer
  */
-export async function mayRead(storage: Storage, jobId: string, subject: string): Promise<boolean> {
-  const stored = await storage.read(`jobs/${jobId}/job.json`, { maxBytes: MAX_MANIFEST_BYTES });
-  if (stored?.body === undefined) return false;
-  const manifest = manifestSchema.safeParse(parseJson(stored.body));
-  if (!manifest.success || manifest.data.job_id !== jobId) return false;
-  const { owner, shared_with: sharedWith = [] } = manifest.data;
-  return owner === subject || sharedWith.includes(subject);
+export function readManifest(jobId: string, bytes: Buffer): Manifest | undefined {
+  const { data } = manifestSchema.safeParse(parseJson(bytes));
+  return data?.job_id === jobId ? data : undefined;
 }
+
+/** Whether a user may read the job's result. */
+export const mayRead = (
+  { owner, shared_with: sharedWith = [] }: Manifest,
+  user: Pick<User, "subject" | "admin">,
+): boolean => owner === user.subject || sharedWith.includes(user.subject) || user.admin;
 
 function parseJson(bytes: Buffer): unknown {
   try {

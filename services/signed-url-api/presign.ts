@@ -1,4 +1,4 @@
-import { createHash, createHmac } from "node:crypto";
+import { createHmac, createSecretKey, hash, type KeyObject } from "node:crypto";
 
 /** The key pair of a storage identity. */
 export interface Credentials {
@@ -7,35 +7,60 @@ export interface Credentials {
 }
 
 /** What a URL shall allow: one GET of one path. */
-export interface GetRequest {
+export interface SignedRequest {
   /** Absolute and unencoded, bucket included. */
   path: string;
   /** Seconds from `now`. */
   expiresIn: number;
   /** Time of signing. */
   now: Date;
-  /** Further parameters, covered by the signature like the rest. */
+  /** Further parameters, covered by the signature like the rest. Their names begin with a lower-case letter. */
   query?: Readonly<Record<string, string>>;
 }
 
 /** A URL that is a credential: never to be logged. */
 export interface SignedUrl {
   url: string;
+  /** The same for HEAD: a URL is signed for one method. */
+  headUrl: () => string;
   /** The first moment at which storage refuses it; exact, for signing times are whole seconds. */
   expiresAt: Date;
 }
 
-/** Signs GETs for one endpoint. */
-export type Presign = (request: GetRequest) => SignedUrl;
+/** Signs requests for one endpoint. */
+export type Presign = (request: SignedRequest) => SignedUrl;
 
 const hmac = (key: string | Buffer, data: string): Buffer => createHmac("sha256", key).update(data).digest();
 
+const unreserved = /^[\w.~-]*$/;
+
 /** RFC 3986 as Signature Version 4 wants it: everything but `A-Z a-z 0-9 - . _ ~` is encoded. */
 const encode = (text: string): string =>
-  encodeURIComponent(text).replace(
-    /[!'()*]/g,
-    (character) => `%${character.charCodeAt(0).toString(16).toUpperCase()}`,
-  );
+  unreserved.test(text)
+    ? text
+    : encodeURIComponent(text).replaceAll(
+        /[!'()*]/g,
+        (character) => `%${character.charCodeAt(0).toString(16).toUpperCase()}`,
+      );
+
+const encodePath = (path: string): string =>
+  /^[\w.~/-]*$/.test(path) ? path : path.split("/").map(encode).join("/");
+
+/** `20261124T100000Z` */
+const basicTime = (time: Date): string => time.toISOString().replaceAll(/[-:]|\.\d{3}/g, "");
+
+/** What stays the same for all URLs that one key signs in one second; deriving it is most of a signature's work. */
+interface Moment {
+  second: number;
+  accessKey: string;
+  secretKey: string;
+  day: string;
+  time: string;
+  scope: string;
+  /** The parameters that come first: capitals sort before the small letters of any others. */
+  fixed: string;
+  signingKey: KeyObject;
+}
 
 /**
  * A signer for AWS Signature Version 4 in the query string, without any network call.
@@ -50,45 +75,44 @@ const encode = (text: string): string =>
  */
 export function createPresigner(origin: string, region: string, credentials: () => Credentials): Presign {
   const { protocol, host } = new URL(origin);
-  // The key is the same for a whole day; deriving it is four of the five HMACs of a signature.
-  let derived: { from: string; key: Buffer } | undefined;
-  const signingKey = (secretKey: string, day: string): Buffer => {
-    const from = `${day} ${secretKey}`;
-    if (derived?.from !== from) {
-      const ofDay = hmac(`AWS4${secretKey}`, day);
-      derived = { from, key: hmac(hmac(hmac(ofDay, region), "s3"), "aws4_request") };
+  let latest: Moment | undefined;
+
+  const momentOf = (now: Date): Moment => {
+    const { accessKey, secretKey } = credentials();
+    const second = Math.floor(now.getTime() / 1000);
+    if (latest?.second === second && latest.accessKey === accessKey && latest.secretKey === secretKey) {
+      return latest;
     }
-    return derived.key;
+    const time = basicTime(now);
+    const day = time.slice(0, 8);
+    const sameKey = latest?.day === day && latest.secretKey === secretKey ? latest.signingKey : undefined;
+    const ofRegion = (): Buffer => hmac(hmac(`AWS4${secretKey}`, day), region);
+    const signingKey = sameKey ?? createSecretKey(hmac(hmac(ofRegion(), "s3"), "aws4_request"));
+    const scope = `${day}/${region}/s3/aws4_request`;
+    const credential = encode(`${accessKey}/${scope}`);
+    const fixed = `X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential=${credential}&X-Amz-Date=${time}`;
+    latest = { second, accessKey, secretKey, day, time, scope, fixed, signingKey };
+    return latest;
   };
 
   return ({ path, expiresIn, now, query = {} }) => {
-    const { accessKey, secretKey } = credentials();
-    const time = now.toISOString().replace(/[-:]|\.\d{3}/g, "");
-    const day = time.slice(0, 8);
-    const scope = `${day}/${region}/s3/aws4_request`;
-    const parameters = {
-      ...query,
-      "X-Amz-Algorithm": "AWS4-HMAC-SHA256",
-      "X-Amz-Credential": `${accessKey}/${scope}`,
-      "X-Amz-Date": time,
-      "X-Amz-Expires": String(expiresIn),
-      "X-Amz-SignedHeaders": "host",
+    const { second, time, scope, fixed, signingKey } = momentOf(now);
+    const further = Object.keys(query)
+      .toSorted()
+      .map((name) => `&${encode(name)}=${encode(query[name] ?? "")}`)
+      .join("");
+    const canonicalQuery = `${fixed}&X-Amz-Expires=${expiresIn}&X-Amz-SignedHeaders=host${further}`;
+    const canonicalPath = encodePath(path);
+    const urlFor = (method: string): string => {
+      const request = `${method}\n${canonicalPath}\n${canonicalQuery}\nhost:${host}\n\nhost\nUNSIGNED-PAYLOAD`;
+      const text = `AWS4-HMAC-SHA256\n${time}\n${scope}\n${hash("sha256", request)}`;
+      const signature = createHmac("sha256", signingKey).update(text).digest("hex");
+      return `${protocol}//${host}${canonicalPath}?${canonicalQuery}&X-Amz-Signature=${signature}`;
     };
-    const canonicalPath = path.split("/").map(encode).join("/");
-    const canonicalQuery = Object.entries(parameters)
-      .map(([name, value]) => [encode(name), encode(value)] as const)
-      .toSorted(([a], [b]) => (a < b ? -1 : 1))
-      .map((pair) => pair.join("="))
-      .join("&");
-    const canonicalRequest = `GET\n${canonicalPath}\n${canonicalQuery}\nhost:${host}\n\nhost\nUNSIGNED-PAYLOAD`;
-    const digest = createHash("sha256").update(canonicalRequest).digest("hex");
-    const signature = hmac(
-      signingKey(secretKey, day),
-      `AWS4-HMAC-SHA256\n${time}\n${scope}\n${digest}`,
-    ).toString("hex");
     return {
-      url: `${protocol}//${host}${canonicalPath}?${canonicalQuery}&X-Amz-Signature=${signature}`,
-      expiresAt: new Date((Math.floor(now.getTime() / 1000) + expiresIn) * 1000),
+      url: urlFor("GET"),
+      headUrl: () => urlFor("HEAD"),
+      expiresAt: new Date((second + expiresIn) * 1000),
     };
   };
 }

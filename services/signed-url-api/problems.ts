@@ -27,9 +27,9 @@ export class Problem extends Error {
   }
 
   /** The body, of media type `application/problem+json`. */
-  body(): string {
+  toJSON(): { type: string; title: string; status: number; detail: string | undefined } {
     const { status, title, detail } = this;
-    return JSON.stringify({ type: `urn:problem-type:geocrop:${this.slug}`, title, status, detail });
+    return { type: `urn:problem-type:geocrop:${this.slug}`, title, status, detail };
   }
 }
 
@@ -55,6 +55,24 @@ export const invalidJobId = (pattern: string): Problem =>
 /** @param detail - which part of the request, and what it must be */
 export const invalidRequest = (detail: string): Problem =>
   new Problem(400, "invalid-request", "The request is not valid", { detail });
+
+/** The body is longer than any that makes sense here. */
+export const bodyTooLarge = (): Problem => new Problem(413, "body-too-large", "The body is too large");
+
+export const headersTooLarge = (): Problem =>
+  new Problem(431, "headers-too-large", "The request's address or headers are too large");
+
+export const unsupportedMediaType = (): Problem =>
+  new Problem(415, "unsupported-media-type", "The body must be JSON", {
+    detail: "Send it as application/json.",
+  });
+
+/** @param retryAfter - in seconds */
+export const tooManyRequests = (retryAfter: number): Problem =>
+  new Problem(429, "too-many-requests", "Too many requests", {
+    detail: "Ask again after the seconds that Retry-After names.",
+    headers: { "retry-after": String(retryAfter) },
+  });
 
 /** No token: the challenge names no error (RFC 6750, section 3.1). */
 export const tokenMissing = (): Problem =>

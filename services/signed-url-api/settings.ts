@@ -21,11 +21,19 @@ const wholeNumber = (min: number, max: number) =>
     .transform(Number)
     .refine((value) => value >= min && value <= max, { error: `must be from ${min} to ${max}` });
 
+const list = <Item extends z.ZodType<string, string>>(item: Item) =>
+  z
+    .string()
+    .transform((value) => (value.trim() === "" ? [] : value.split(",").map((entry) => entry.trim())))
+    .pipe(z.array(item));
+
 const text = z.string({ error: "must be set" }).min(1, { error: "must not be empty" });
 
 const environment = z.object({
   /** TCP port of the HTTPS listener. @default 8443 */
   PORT: wholeNumber(0, 65_535).prefault("8443"),
+  /** TCP port of the HTTPS listener for Prometheus. @default 9100 */
+  METRICS_PORT: wholeNumber(0, 65_535).prefault("9100"),
   /** Folder of `tls.crt` and `tls.key`. @default /etc/geocrop/tls */
   TLS_DIR: text.default("/etc/geocrop/tls"),
   /** Folder of `access-key` and `secret-key`, the identity that signs. @default /etc/geocrop/credentials */
@@ -61,6 +69,29 @@ const environment = z.object({
   JWKS_URL: httpsUrl.optional(),
   /** A mounted file of the issuer's keys. */
   JWKS_FILE: text.optional(),
+  /** Authorities that the issuer's certificate may be of. @default those that Node brings */
+  JWKS_CA_FILE: text.optional(),
+  /**
+   * Whose bearer may read every job's result, as `claim=value`: the token's claim is that value, or a list with it.
+   *
+   * @default nobody
+   */
+  ADMIN_CLAIM: z
+    .string()
+    .regex(/^[^=\s]+=\S+$/, { error: "must be claim=value", abort: true })
+    .transform((pair) => {
+      const at = pair.indexOf("=");
+      return { claim: pair.slice(0, at), value: pair.slice(at + 1) };
+    })
+    .optional(),
+  /** Comma list of the web origins whose pages may call the API. @default none */
+  CORS_ORIGINS: list(
+    httpsOrigin.refine((origin) => !origin.includes("*"), { error: "must name each origin" }),
+  ).prefault(""),
+  /** Requests (in a batch: jobs) a minute for each user. @default 600 */
+  RATE_PER_SUBJECT: wholeNumber(100, 1_000_000_000).prefault("600"),
+  /** Requests a minute for each address, whoever asks. @default 3000 */
+  RATE_PER_ADDRESS: wholeNumber(100, 1_000_000_000).prefault("3000"),
 });
 
 /** The API's settings, by the names of their environment variables. */

@@ -33,46 +33,58 @@ export class StorageError extends Error {
   override readonly name = "StorageError";
 }
 
+/** What {@link createStorage} needs. */
+export interface StorageOptions {
+  bucket: string;
+  /** Signs for the address that this process calls. */
+  presign: Presign;
+  httpGet: HttpGet;
+  /** Told how each read ended. */
+  onRead?: (outcome: "found" | "absent" | "failed", seconds: number) => void;
+  /** @default the clock */
+  now?: () => Date;
+}
+
 /**
  * Storage as the API's identity sees it. That identity may do one thing, query-signed GETs, so even what the
  * API reads itself it reads through URLs that it signs for the internal endpoint.
  */
-export function createStorage(
-  bucket: string,
-  presign: Presign,
-  httpGet: HttpGet,
-  now: () => Date = () => new Date(),
-): Storage {
-  return {
-    async read(key, { maxBytes, range }) {
-      const { url } = presign({ path: `/${bucket}/${key}`, expiresIn: OWN_URL_SECONDS, now: now() });
-      const headers = range === undefined ? {} : { range: `bytes=${range}` };
-      const {
-        status,
-        headers: answered,
-        body,
-      } = await httpGet(url, {
-        headers,
-        maxBytes,
-        timeoutMs: TIMEOUT_MS,
-      }).catch((error: unknown) => {
+export function createStorage(options: StorageOptions): Storage {
+  const { bucket, presign, httpGet, onRead = () => undefined, now = () => new Date() } = options;
+
+  const read: Storage["read"] = async (key, { maxBytes, range }) => {
+    const { url } = presign({ path: `/${bucket}/${key}`, expiresIn: OWN_URL_SECONDS, now: now() });
+    const headers = range === undefined ? {} : { range: `bytes=${range}` };
+    const answer = await httpGet(url, { headers, maxBytes, timeoutMs: TIMEOUT_MS }).catch(
+      (error: unknown) => {
         throw new StorageError("storage did not answer", { cause: error });
-      });
-      if (status === 200 || status === 206) {
-        const whole = /\/([0-9]+)$/.exec(answered["content-range"] ?? "")?.[1] ?? answered["content-length"];
-        return {
-          body,
-          size: Number(whole),
-          etag: answered.etag,
-          contentType: answered["content-type"],
-        };
+      },
+    );
+    const { status, headers: answered, body } = answer;
+    if (status === 200 || status === 206) {
+      const whole = /\/([0-9]+)$/.exec(answered["content-range"] ?? "")?.[1] ?? answered["content-length"];
+      return { body, size: Number(whole), etag: answered.etag, contentType: answered["content-type"] };
+    }
+    const code = /<Code>(\w+)<\/Code>/.exec(body?.toString() ?? "")?.[1];
+    // Only this says that the object is absent; a bucket that is gone, or a key that is refused, is a fault.
+    if (status === 404 && code === "NoSuchKey") return undefined;
+    // An empty object has no first byte; no result is empty.
+    if (status === 416) return undefined;
+    throw new StorageError(`storage answered ${status} ${code ?? ""}`.trim());
+  };
+
+  return {
+    async read(key, bounds) {
+      const began = performance.now();
+      const seconds = (): number => (performance.now() - began) / 1000;
+      try {
+        const stored = await read(key, bounds);
+        onRead(stored === undefined ? "absent" : "found", seconds());
+        return stored;
+      } catch (error) {
+        onRead("failed", seconds());
+        throw error;
       }
-      const code = /<Code>(\w+)<\/Code>/.exec(body?.toString() ?? "")?.[1];
-      // Only this says that the object is absent; a bucket that is gone, or a key that is refused, is a fault.
-      if (status === 404 && code === "NoSuchKey") return undefined;
-      // An empty object has no first byte; no result is empty.
-      if (status === 416) return undefined;
-      throw new StorageError(`storage answered ${status} ${code ?? ""}`.trim());
     },
   };
 }

@@ -1,5 +1,9 @@
-import { errors, jwtVerify, type JWTVerifyGetKey } from "jose";
+import { hash } from "node:crypto";
 
+import { errors, jwtVerify, type JWTPayload, type JWTVerifyGetKey } from "jose";
+
+import { ExpiringCache } from "./expiring-cache.ts";
+import { pseudonym } from "./issuance.ts";
 import { Problem, tokenInvalid, tokenMissing, unavailable } from "./problems.ts";
 
 /**
@@ -18,13 +22,47 @@ export interface TokenRules {
   algorithms: readonly string[];
   /** The issuer's keys. The token's own `jwk`, `jku`, `x5u` and `x5c` are never looked at. */
   keys: JWTVerifyGetKey;
+  /** Whose bearer may read every job's result: a claim that is this value, or a list with it. @default nobody's */
+  admin?: { claim: string; value: string } | undefined;
+  /** In milliseconds. @default Date.now */
+  now?: () => number;
 }
 
-/** The user that an Authorization header speaks for: the token's `sub`. */
-export type Authenticate = (authorization: string | undefined) => Promise<string>;
+/** Who asks. */
+export interface User {
+  /** The token's `sub`. */
+  subject: string;
+  /** What URLs call the user. */
+  pseudonym: string;
+  /** Whether the token carries the admin claim. */
+  admin: boolean;
+}
+
+/** Tells users by their tokens. */
+export interface Tokens {
+  /** A user whose token was verified a moment ago. */
+  known: (authorization: string | undefined) => User | undefined;
+  /**
+   * The user that an Authorization header speaks for.
+   *
+   * @throws Problem: 401 for the token, 503 when the keys can't be had
+   */
+  verify: (authorization: string | undefined) => Promise<User>;
+  /** Forgets what was verified, because keys were withdrawn. */
+  forget: () => void;
+}
 
 /** Clocks of issuer and API may differ by so many seconds. */
 const CLOCK_TOLERANCE_SECONDS = 5;
+
+/** A verified token isn't verified again for so long, in milliseconds, and never past its `exp`. */
+export const TOKEN_MEMORY_MS = 30_000;
+
+/** Verified tokens remembered at once. */
+const MOST_TOKENS = 20_000;
+
+/** Characters. Longer ones aren't looked at; Node takes no header of more than 16 KiB anyway. */
+const LONGEST_TOKEN = 8192;
 
 /**
  * Checks access tokens by RFC 9068 with the rules of RFC 8725.
@@ -32,10 +70,18 @@ const CLOCK_TOLERANCE_SECONDS = 5;
  * `typ` must be `at+jwt` (or `application/at+jwt`), as RFC 9068, section 4, demands of a resource server: an ID
  * token of the same issuer, of `typ` JWT, is signed by the same keys and must not open anything.
  *
- * @returns a function that throws a Problem: 401 for the token, 503 when the keys can't be had
+ * Verified tokens are remembered by a hash of the whole header, so that no two tokens can be confused.
  */
-export function createAuthenticate(rules: TokenRules): Authenticate {
-  const { issuer, audience, algorithms, keys } = rules;
+export function createTokens(rules: TokenRules): Tokens {
+  const { issuer, audience, algorithms, keys, admin, now = Date.now } = rules;
+  const remembered = new ExpiringCache<User>(MOST_TOKENS, now);
+  const isAdmin = (claims: JWTPayload): boolean => {
+    const claim = admin && claims[admin.claim];
+    return (
+      claim !== undefined &&
+      (claim === admin?.value || (Array.isArray(claim) && claim.includes(admin?.value)))
+    );
+  };
   const findKey: JWTVerifyGetKey = async (header, token) => {
     try {
       return await keys(header, token);
@@ -48,24 +94,40 @@ export function createAuthenticate(rules: TokenRules): Authenticate {
     }
   };
 
-  return async (authorization) => {
-    if (authorization === undefined) throw tokenMissing();
-    const token = /^Bearer +([\w.~+/-]+=*)$/i.exec(authorization)?.[1];
-    if (token === undefined) throw tokenInvalid(new Error("not a bearer token"));
-    try {
-      const { payload } = await jwtVerify(token, findKey, {
-        algorithms: [...algorithms],
-        issuer,
-        audience,
-        typ: "at+jwt",
-        requiredClaims: ["exp", "sub"],
-        clockTolerance: CLOCK_TOLERANCE_SECONDS,
-      });
-      if (typeof payload.sub !== "string" || payload.sub === "") throw new errors.JWTInvalid("empty sub");
-      return payload.sub;
-    } catch (error) {
-      throw error instanceof Problem ? error : tokenInvalid(toError(error));
-    }
+  return {
+    known: (authorization) =>
+      authorization === undefined ? undefined : remembered.get(hash("sha256", authorization, "base64")),
+
+    async verify(authorization) {
+      if (authorization === undefined) throw tokenMissing();
+      const token =
+        authorization.length > LONGEST_TOKEN
+          ? undefined
+          : /^Bearer +([\w.~+/-]+=*)$/i.exec(authorization)?.[1];
+      if (token === undefined) throw tokenInvalid(new Error("not a bearer token"));
+      const began = now();
+      try {
+        const { payload } = await jwtVerify(token, findKey, {
+          algorithms: [...algorithms],
+          issuer,
+          audience,
+          typ: "at+jwt",
+          requiredClaims: ["exp", "sub"],
+          clockTolerance: CLOCK_TOLERANCE_SECONDS,
+          currentDate: new Date(began),
+        });
+        const { sub: subject, exp = 0 } = payload;
+        if (typeof subject !== "string" || subject === "") throw new errors.JWTInvalid("empty sub");
+        const user = { subject, pseudonym: pseudonym(issuer, subject), admin: isAdmin(payload) };
+        const end = (exp + CLOCK_TOLERANCE_SECONDS) * 1000;
+        remembered.set(hash("sha256", authorization, "base64"), user, Math.min(began + TOKEN_MEMORY_MS, end));
+        return user;
+      } catch (error) {
+        throw error instanceof Problem ? error : tokenInvalid(toError(error));
+      }
+    },
+
+    forget: () => remembered.clear(),
   };
 }
 

@@ -1,167 +1,43 @@
-import { Writable } from "node:stream";
-
-import { CompactSign, createLocalJWKSet, exportJWK, generateKeyPair, UnsecuredJWT } from "jose";
+import { exportJWK, generateKeyPair, UnsecuredJWT } from "jose";
 import { describe, expect, test } from "vitest";
 
-import { buildApp, type App } from "../../services/signed-url-api/app.ts";
-import type { HttpAnswer, HttpGet } from "../../services/signed-url-api/https-get.ts";
+import type { HttpGet } from "../../services/signed-url-api/https-get.ts";
 import { pseudonym } from "../../services/signed-url-api/issuance.ts";
-import { jobIdFromTarget } from "../../services/signed-url-api/job-id.ts";
-import { mayRead } from "../../services/signed-url-api/ownership.ts";
-import { createPresigner } from "../../services/signed-url-api/presign.ts";
-import { createStorage } from "../../services/signed-url-api/storage.ts";
-import { createAuthenticate } from "../../services/signed-url-api/tokens.ts";
+import { isDownloadTarget } from "../../services/signed-url-api/job-id.ts";
+import { mayRead, readManifest } from "../../services/signed-url-api/ownership.ts";
+import {
+  ask,
+  audience,
+  bench,
+  download,
+  internal,
+  issuer,
+  json,
+  jwk,
+  manifest,
+  publicOrigin,
+  secretKey,
+  someObjects as objects,
+  stubStorage,
+  token,
+  type Objects,
+} from "../support/signed-url-api.ts";
 
-const issuer = "https://issuer.test";
-const audience = "geocrop-api";
-const internal = "https://minio.test:9000";
-const publicOrigin = "https://downloads.test:30444";
-const now = new Date("2026-11-24T10:00:00.900Z");
-const secretKey = "signer-secret-key";
-
-const { publicKey, privateKey } = await generateKeyPair("ES256", { extractable: true });
 const other = await generateKeyPair("ES256");
-const jwk = { ...(await exportJWK(publicKey)), kid: "k1", alg: "ES256" };
-
-/** Objects by key, as storage holds them; a number stands for an answer with that status. */
-type Objects = Record<string, string | Buffer | number>;
-
-interface Bench {
-  app: App;
-  /** Every URL that storage was asked for. */
-  asked: URL[];
-  /** Every log line. */
-  logs: () => string;
-}
-
-const manifest = (jobId: string, owner: string, sharedWith?: unknown): string =>
-  JSON.stringify({ job_id: jobId, owner, shared_with: sharedWith });
-
-const objects: Objects = {
-  "jobs/job-123/job.json": manifest("job-123", "alice", ["carol"]),
-  "jobs/job-123/result.tif": "II*\0 a picture",
-  "jobs/running/job.json": manifest("running", "alice", ["carol"]),
-  "jobs/empty/job.json": manifest("empty", "alice"),
-  "jobs/empty/result.tif": "",
-  "jobs/ownerless/job.json": JSON.stringify({ job_id: "ownerless" }),
-  "jobs/nobody/job.json": manifest("nobody", ""),
-  "jobs/copied/job.json": manifest("job-123", "alice"),
-  "jobs/text/job.json": "alice",
-  "jobs/list/job.json": '["alice"]',
-  "jobs/latin1/job.json": Buffer.from('{"job_id":"latin1","owner":"alice","note":"\xe9"}', "latin1"),
-  "jobs/huge/job.json": manifest("huge", "alice") + " ".repeat(64 * 1024),
-  "jobs/shares/job.json": manifest("shares", "alice", "alice"),
-  "jobs/refused/job.json": 403,
-  "jobs/broken/job.json": 500,
-};
-
-const failure = (status: number, code: string): HttpAnswer => ({
-  status,
-  headers: {},
-  body: Buffer.from(`<Error><Code>${code}</Code></Error>`),
-});
-
-/** Storage as MinIO answers, at the HTTP boundary. */
-function stubStorage(asked: URL[], stored: Objects): HttpGet {
-  return (url, { headers, maxBytes }) => {
-    asked.push(new URL(url));
-    const key = new URL(url).pathname.replace("/geocrop-results/", "");
-    const found = stored[key];
-    if (found === undefined) return Promise.resolve(failure(404, "NoSuchKey"));
-    if (typeof found === "number") return Promise.resolve(failure(found, "AccessDenied"));
-    const content = Buffer.from(found);
-    if (headers?.["range"] === undefined) {
-      const body = content.length > maxBytes ? undefined : content;
-      return Promise.resolve({ status: 200, headers: { "content-length": String(content.length) }, body });
-    }
-    if (content.length === 0) return Promise.resolve(failure(416, "InvalidRange"));
-    return Promise.resolve({
-      status: 206,
-      headers: { "content-range": `bytes 0-0/${content.length}`, etag: '"e1"', "content-type": "image/tiff" },
-      body: content.subarray(0, 1),
-    });
-  };
-}
-
-const credentials = () => ({ accessKey: "api-signer-1", secretKey });
-
-function bench(
-  options: { httpGet?: HttpGet; ready?: () => boolean; keys?: () => Promise<never> } = {},
-): Bench {
-  const asked: URL[] = [];
-  const lines: string[] = [];
-  const app = buildApp({
-    settings: { JWT_ISSUER: issuer, RESULTS_BUCKET: "geocrop-results", URL_EXPIRY_SECONDS: 900 },
-    authenticate: createAuthenticate({
-      issuer,
-      audience,
-      algorithms: ["ES256"],
-      keys: options.keys ?? createLocalJWKSet({ keys: [jwk] }),
-    }),
-    storage: createStorage(
-      "geocrop-results",
-      createPresigner(internal, "us-east-1", credentials),
-      options.httpGet ?? stubStorage(asked, objects),
-    ),
-    presign: createPresigner(publicOrigin, "us-east-1", credentials),
-    ready: options.ready ?? (() => true),
-    now: () => now,
-    logStream: new Writable({
-      write(chunk: Buffer, _encoding, done) {
-        lines.push(chunk.toString());
-        done();
-      },
-    }),
-  });
-  return { app, asked, logs: () => lines.join("") };
-}
-
-interface TokenParts {
-  header?: Record<string, unknown>;
-  claims?: Record<string, unknown>;
-  key?: Parameters<CompactSign["sign"]>[0];
-}
-
-/** A good token, but for what is said. */
-function token({ header = {}, claims = {}, key = privateKey }: TokenParts = {}): Promise<string> {
-  const seconds = Math.floor(Date.now() / 1000);
-  const all = { iss: issuer, aud: audience, sub: "alice", exp: seconds + 60, iat: seconds, ...claims };
-  return new CompactSign(Buffer.from(JSON.stringify(all)))
-    .setProtectedHeader({ alg: "ES256", typ: "at+jwt", kid: "k1", ...header })
-    .sign(key, { crit: { x: true } });
-}
-
-const download = (jobId: string, query = "") => `/api/v1/results/${jobId}/download${query}`;
-
-async function ask(
-  { app }: Bench,
-  url: string,
-  options: { bearer?: string; as?: string; method?: "GET" | "HEAD" | "POST" } = {},
-) {
-  const bearer = options.bearer ?? (await token({ claims: { sub: options.as ?? "alice" } }));
-  return app.inject({
-    method: options.method ?? "GET",
-    url,
-    headers: bearer === "" ? {} : { authorization: `Bearer ${bearer}` },
-  });
-}
-
-const json = (text: string): Record<string, unknown> => {
-  const value: unknown = JSON.parse(text);
-  return Object.fromEntries(Object.entries(Object(value)));
-};
 
 describe("the owner", () => {
   test("gets a URL of the public address that says what it is for, whose, and how long it holds", async () => {
-    const response = await ask(bench(), download("job-123"));
+    const response = await ask(await bench(), download("job-123"));
     expect(response.statusCode).toBe(200);
     const { url: text, ...rest } = json(response.body);
     expect(rest).toEqual({
       job_id: "job-123",
-      expires_at: "2026-11-24T10:15:00.000Z",
+      head_url: expect.stringContaining(`${publicOrigin}/geocrop-results/jobs/job-123/result.tif?X-Amz-`),
+      expires_at: "2026-11-24T10:20:00.000Z",
       size: 14,
       etag: '"e1"',
       content_type: "image/tiff",
+      filename: "job-123.tif",
     });
     const url = new URL(String(text));
     expect(url.origin + url.pathname).toBe(`${publicOrigin}/geocrop-results/jobs/job-123/result.tif`);
@@ -169,18 +45,18 @@ describe("the owner", () => {
       "X-Amz-Algorithm": "AWS4-HMAC-SHA256",
       "X-Amz-Credential": "api-signer-1/20261124/us-east-1/s3/aws4_request",
       "X-Amz-Date": "20261124T100000Z",
-      "X-Amz-Expires": "900",
+      "X-Amz-Expires": "1200",
       "X-Amz-SignedHeaders": "host",
+      "response-content-disposition": 'attachment; filename="job-123.tif"',
       "x-geocrop-subject": pseudonym(issuer, "alice"),
-      "x-geocrop-issuance": expect.stringMatching(/^[0-9a-f-]{36}$/),
+      "x-geocrop-issuance": expect.stringMatching(/^[\w-]{22}$/),
     });
   });
 
   test("gets no URL that names the user in clear", async () => {
     const stored: Objects = { ...objects, "jobs/job-9/job.json": manifest("job-9", "alice@example.org") };
     stored["jobs/job-9/result.tif"] = "x";
-    const asked: URL[] = [];
-    const response = await ask(bench({ httpGet: stubStorage(asked, stored) }), download("job-9"), {
+    const response = await ask(await bench({ stored }), download("job-9"), {
       as: "alice@example.org",
     });
     expect(response.statusCode).toBe(200);
@@ -188,7 +64,7 @@ describe("the owner", () => {
   });
 
   test("may ask by HEAD, which issues no URL", async () => {
-    const api = bench();
+    const api = await bench();
     const response = await ask(api, download("job-123"), { method: "HEAD" });
     expect(response.statusCode).toBe(200);
     expect(response.body).toBe("");
@@ -197,7 +73,7 @@ describe("the owner", () => {
   });
 
   test.each(["running", "empty"])("learns that there is no result yet: %s", async (jobId) => {
-    const response = await ask(bench(), download(jobId));
+    const response = await ask(await bench(), download(jobId));
     expect(response.statusCode).toBe(409);
     expect(response.headers["content-type"]).toMatch(/^application\/problem\+json\b/);
     expect(json(response.body)).toMatchObject({
@@ -207,7 +83,7 @@ describe("the owner", () => {
   });
 
   test("reads storage by young query-signed URLs of the internal address only", async () => {
-    const api = bench();
+    const api = await bench();
     await ask(api, download("job-123"));
     expect(api.asked.map((url) => url.pathname)).toEqual([
       "/geocrop-results/jobs/job-123/job.json",
@@ -221,7 +97,7 @@ describe("the owner", () => {
 });
 
 test("who shares the job may download it", async () => {
-  expect((await ask(bench(), download("job-123"), { as: "carol" })).statusCode).toBe(200);
+  expect((await ask(await bench(), download("job-123"), { as: "carol" })).statusCode).toBe(200);
 });
 
 describe("one answer for every job that isn't one's own", () => {
@@ -241,7 +117,7 @@ describe("one answer for every job that isn't one's own", () => {
   ] as const;
 
   test.each(unlike)("manifest %s", async (_what, jobId, as) => {
-    const api = bench();
+    const api = await bench();
     const absent = await ask(api, download("no-such-job"), { as });
     const response = await ask(api, download(jobId), { as });
     expect(absent.statusCode).toBe(404);
@@ -257,8 +133,8 @@ describe("one answer for every job that isn't one's own", () => {
 describe("storage that fails", () => {
   const failures: [string, HttpGet][] = [
     ["can't be reached", () => Promise.reject(new Error("connect ECONNREFUSED"))],
-    ["refuses the API's key", stubStorage([], { "jobs/job-123/job.json": 403 })],
-    ["breaks", stubStorage([], { "jobs/job-123/job.json": 500 })],
+    ["refuses the API's key", stubStorage({ "jobs/job-123/job.json": 403 })],
+    ["breaks", stubStorage({ "jobs/job-123/job.json": 500 })],
     [
       "lost the bucket",
       () => Promise.resolve({ status: 404, headers: {}, body: Buffer.from("<Code>NoSuchBucket</Code>") }),
@@ -268,10 +144,10 @@ describe("storage that fails", () => {
       () =>
         Promise.resolve({ status: 307, headers: { location: "https://evil.test" }, body: Buffer.alloc(0) }),
     ],
-    ["fails for the result only", stubStorage([], { ...objects, "jobs/job-123/result.tif": 503 })],
+    ["fails for the result only", stubStorage({ ...objects, "jobs/job-123/result.tif": 503 })],
   ];
   test.each(failures)("%s: 503, for owner and stranger alike no more", async (_what, httpGet) => {
-    const api = bench({ httpGet });
+    const api = await bench({ httpGet });
     const response = await ask(api, download("job-123"));
     expect(response.statusCode).toBe(503);
     expect(response.headers["retry-after"]).toBe("5");
@@ -335,7 +211,7 @@ describe("tokens", () => {
   ];
 
   test.each(refused)("one that %s opens nothing", async (_what, make) => {
-    const api = bench();
+    const api = await bench();
     const response = await ask(api, download("job-123"), { bearer: await make() });
     expect(response.statusCode).toBe(401);
     expect(response.headers["www-authenticate"]).toBe('Bearer realm="geocrop", error="invalid_token"');
@@ -346,7 +222,7 @@ describe("tokens", () => {
   test.each(["Basic YWxpY2U6eA==", "Bearer", "Bearer a b", "bearer\ta.b.c"])(
     "an Authorization header %j opens nothing",
     async (authorization) => {
-      const { app, asked } = bench();
+      const { app, asked } = await bench();
       const response = await app.inject({ url: download("job-123"), headers: { authorization } });
       expect(response.statusCode).toBe(401);
       expect(asked).toEqual([]);
@@ -354,7 +230,7 @@ describe("tokens", () => {
   );
 
   test("none at all: the challenge names no error", async () => {
-    const response = await ask(bench(), download("job-123"), { bearer: "" });
+    const response = await ask(await bench(), download("job-123"), { bearer: "" });
     expect(response.statusCode).toBe(401);
     expect(response.headers["www-authenticate"]).toBe('Bearer realm="geocrop"');
   });
@@ -364,11 +240,11 @@ describe("tokens", () => {
       header: { typ: "application/at+jwt" },
       claims: { aud: ["other-api", audience] },
     });
-    expect((await ask(bench(), download("job-123"), { bearer })).statusCode).toBe(200);
+    expect((await ask(await bench(), download("job-123"), { bearer })).statusCode).toBe(200);
   });
 
   test("keys that can't be had are no fault of the token: 503", async () => {
-    const api = bench({ keys: () => Promise.reject(new TypeError("fetch failed")) });
+    const api = await bench({ keys: () => Promise.reject(new TypeError("fetch failed")) });
     const response = await ask(api, download("job-123"));
     expect(response.statusCode).toBe(503);
     expect(api.asked).toEqual([]);
@@ -397,7 +273,7 @@ describe("job ids", () => {
     "job-123;x",
   ])("%j is refused before any I/O, with or without a token", async (jobId) => {
     for (const bearer of [undefined, ""]) {
-      const api = bench();
+      const api = await bench();
       const response = await ask(api, download(jobId), bearer === undefined ? {} : { bearer });
       // What inject (or any client) resolves, like %2e%2e, is another path by the time it is sent.
       expect([400, 404]).toContain(response.statusCode);
@@ -408,43 +284,50 @@ describe("job ids", () => {
   });
 
   test("a path that can't be decoded is a plain 400 with the same headers", async () => {
-    const response = await ask(bench(), download("%zz"));
+    const response = await ask(await bench(), download("%zz"));
     expect(response.statusCode).toBe(400);
     expect(json(response.body)).toMatchObject({ type: "urn:problem-type:geocrop:invalid-request" });
     expect(response.headers["cache-control"]).toBe("no-store");
   });
 
   test.each(["a", "A".repeat(64), "0-_", "job-123"])("%j is an id", async (jobId) => {
-    expect((await ask(bench(), download(jobId), { as: "nobody" })).statusCode).toBe(404);
+    expect((await ask(await bench(), download(jobId), { as: "nobody" })).statusCode).toBe(404);
   });
 });
 
-test("an id is taken from the one path only, whatever the router lets through", () => {
-  expect(jobIdFromTarget("/api/v1/results/job-123/download?x=/api")).toBe("job-123");
+test("an id is taken from the download paths only, whatever the router lets through", () => {
+  expect(isDownloadTarget("/api/v1/results/job-123/download?x=/api")).toBe(true);
+  expect(isDownloadTarget("/api/v1/results/job-123/result.tif")).toBe(true);
   for (const target of [
     "/api/v1/results/a/download/",
     "/api/v1/results/a/downloads",
+    "/api/v1/results/a/resultxtif",
     "x/api/v1/results/a/download",
     "/api/v1/results/a",
     "",
   ])
-    expect(jobIdFromTarget(target)).toBeUndefined();
+    expect(isDownloadTarget(target)).toBe(false);
 });
 
-test("a job with an empty owner is nobody's, not even a nameless user's", async () => {
-  const storage = createStorage(
-    "geocrop-results",
-    createPresigner(internal, "us-east-1", credentials),
-    stubStorage([], objects),
-  );
-  expect(await mayRead(storage, "nobody", "")).toBe(false);
+test("a job with an empty owner is nobody's, not even a nameless user's", () => {
+  expect(readManifest("nobody", Buffer.from(manifest("nobody", "")))).toBeUndefined();
+  expect(mayRead({ job_id: "a", owner: "alice" }, { subject: "", admin: false })).toBe(false);
 });
 
 describe("expires_in", () => {
-  test.each([900, 901, 3600])("%d is granted", async (seconds) => {
-    const body = json((await ask(bench(), download("job-123", `?expires_in=${seconds}`))).body);
-    expect(new URL(String(body["url"])).searchParams.get("X-Amz-Expires")).toBe(String(seconds));
-    expect(Date.parse(String(body["expires_at"]))).toBe(Date.parse("2026-11-24T10:00:00Z") + seconds * 1000);
+  test.each([
+    [900, 1200],
+    [901, 1201],
+    [3300, 3600],
+    [3500, 3600],
+    [3600, 3600],
+  ])("%d gets a URL of %d seconds, by the window's begin, and says when it ends", async (asked, signed) => {
+    const body = json((await ask(await bench(), download("job-123", `?expires_in=${asked}`))).body);
+    const { searchParams } = new URL(String(body["url"]));
+    expect(searchParams.get("X-Amz-Expires")).toBe(String(signed));
+    expect(body["expires_at"]).toBe(
+      new Date(Date.parse("2026-11-24T10:00:00Z") + signed * 1000).toISOString(),
+    );
   });
 
   test.each([
@@ -462,7 +345,7 @@ describe("expires_in", () => {
     "900&expires_in=3600",
     "604800",
   ])("%j is refused, and the bounds are named", async (value) => {
-    const api = bench();
+    const api = await bench();
     const response = await ask(api, download("job-123", `?expires_in=${value}`));
     expect(response.statusCode).toBe(400);
     expect(json(response.body)["detail"]).toContain("from 900 to 3600");
@@ -471,7 +354,7 @@ describe("expires_in", () => {
 });
 
 test("every answer is kept out of caches, referrers and sniffing, and has its own id", async () => {
-  const api = bench();
+  const api = await bench();
   const answers = [
     await ask(api, download("job-123")),
     await ask(api, download("job-123"), { as: "bob" }),
@@ -493,7 +376,7 @@ test("every answer is kept out of caches, referrers and sniffing, and has its ow
 });
 
 test("a request id of the caller's is not taken over", async () => {
-  const { app, logs } = bench();
+  const { app, logs } = await bench();
   const response = await app.inject({
     url: "/nowhere",
     headers: { "x-request-id": "forged", "request-id": "forged" },
@@ -503,7 +386,7 @@ test("a request id of the caller's is not taken over", async () => {
 });
 
 test("the log says who was given which URL and who was refused, and holds no credential", async () => {
-  const api = bench();
+  const api = await bench();
   const bearer = await token();
   const bad = await token({ key: other.privateKey });
   const issued = await ask(api, download("job-123", "?expires_in=900&secret=query-secret"), { bearer });
@@ -511,7 +394,9 @@ test("the log says who was given which URL and who was refused, and holds no cre
   await ask(api, download("job-123"), { bearer: bad });
   await ask(api, download("%zz", "?secret=query-secret"), { bearer });
   await ask(api, "/nowhere?secret=query-secret", { bearer });
-  await ask(bench({ httpGet: () => Promise.reject(new Error("down")) }), download("job-123"), { bearer });
+  await ask(await bench({ httpGet: () => Promise.reject(new Error("down")) }), download("job-123"), {
+    bearer,
+  });
   const url = new URL(String(json(issued.body)["url"]));
   const logs = api.logs();
 
@@ -526,7 +411,7 @@ test("the log says who was given which URL and who was refused, and holds no cre
     }),
   );
   expect(lines).toContainEqual(
-    expect.objectContaining({ msg: "access refused", jobId: "job-123", subject: "bob" }),
+    expect.objectContaining({ msg: "no URL issued", jobId: "job-123", subject: "bob", why: "job-not-found" }),
   );
   for (const secret of [
     ...[bearer, bad].flatMap((jwt) => jwt.split(".").slice(1)),
@@ -542,7 +427,7 @@ test("the log says who was given which URL and who was refused, and holds no cre
 
 describe("probes", () => {
   test("say alive and ready, and ask nobody", async () => {
-    const api = bench();
+    const api = await bench();
     expect((await ask(api, "/healthz")).statusCode).toBe(200);
     expect((await ask(api, "/readyz")).statusCode).toBe(200);
     expect(api.asked).toEqual([]);
@@ -550,7 +435,7 @@ describe("probes", () => {
   });
 
   test("while stopping: alive, not ready, still serving, connections closed", async () => {
-    const api = bench({ ready: () => false });
+    const api = await bench({ ready: () => false });
     expect((await ask(api, "/healthz")).statusCode).toBe(200);
     expect((await ask(api, "/readyz")).statusCode).toBe(503);
     const response = await ask(api, download("job-123"));

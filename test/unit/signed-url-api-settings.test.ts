@@ -14,6 +14,10 @@ test("what isn't set has the defaults of the container", () => {
   expect(readSettings(good)).toEqual({
     ...good,
     PORT: 8443,
+    METRICS_PORT: 9100,
+    CORS_ORIGINS: [],
+    RATE_PER_SUBJECT: 600,
+    RATE_PER_ADDRESS: 3000,
     TLS_DIR: "/etc/geocrop/tls",
     CREDENTIALS_DIR: "/etc/geocrop/credentials",
     S3_CA_FILE: "/etc/geocrop/tls/ca.crt",
@@ -24,8 +28,16 @@ test("what isn't set has the defaults of the container", () => {
   });
 });
 
-test("lists and numbers are read", () => {
-  const settings = readSettings({ ...good, JWT_ALGORITHMS: "ES256, RS256", URL_EXPIRY_SECONDS: "3600" });
+test("lists, numbers and pairs are read", () => {
+  const settings = readSettings({
+    ...good,
+    JWT_ALGORITHMS: "ES256, RS256",
+    URL_EXPIRY_SECONDS: "3600",
+    CORS_ORIGINS: "https://a.test, https://b.test:8443",
+    ADMIN_CLAIM: "https://geocrop.test/roles=ops=all",
+  });
+  expect(settings.CORS_ORIGINS).toEqual(["https://a.test", "https://b.test:8443"]);
+  expect(settings.ADMIN_CLAIM).toEqual({ claim: "https://geocrop.test/roles", value: "ops=all" });
   expect(settings.JWT_ALGORITHMS).toEqual(["ES256", "RS256"]);
   expect(settings.URL_EXPIRY_SECONDS).toBe(3600);
 });
@@ -66,6 +78,14 @@ describe("refused", () => {
     ["JWT_ALGORITHMS", "ES256,HS256"],
     ["JWT_AUDIENCE", ""],
     ["JWKS_FILE", undefined],
+    ["CORS_ORIGINS", "*"],
+    ["CORS_ORIGINS", "null"],
+    ["CORS_ORIGINS", "https://a.test,http://b.test"],
+    ["CORS_ORIGINS", "https://*.test/"],
+    ["ADMIN_CLAIM", "admin"],
+    ["ADMIN_CLAIM", "=yes"],
+    ["RATE_PER_SUBJECT", "99"],
+    ["RATE_PER_ADDRESS", "0"],
   ])("%s=%j", (name, value) => {
     expect(() => readSettings({ ...good, [name]: value })).toThrow("the environment is not usable");
   });

@@ -1,0 +1,44 @@
+/** Callers remembered by one limit; past that, the one known for the longest time starts afresh. */
+const MOST_CALLERS = 50_000;
+
+/** What a limit says to one request. */
+export interface Allowance {
+  allowed: boolean;
+  /** What is left to the caller now. */
+  remaining: number;
+  /** Whole seconds until a refused request of this cost is allowed. 0 when it was. */
+  retryAfter: number;
+}
+
+/** Takes `cost` (1 for one request) from what a caller has left, if there is enough. */
+export type RateLimit = (caller: string, cost?: number) => Allowance;
+
+/**
+ * A token bucket for each caller: a full minute's worth at first, refilled steadily. It counts within this
+ * process, so that a limit holds for each replica by itself.
+ *
+ * @param perMinute - size of a bucket, and what flows into it in a minute
+ * @param now - in milliseconds
+ */
+export function createRateLimit(perMinute: number, now: () => number = Date.now): RateLimit {
+  const buckets = new Map<string, { level: number; at: number }>();
+  const perMs = perMinute / 60_000;
+  return (caller, cost = 1) => {
+    const at = now();
+    let bucket = buckets.get(caller);
+    if (bucket === undefined) {
+      bucket = { level: perMinute, at };
+      buckets.set(caller, bucket);
+      if (buckets.size > MOST_CALLERS) buckets.delete(buckets.keys().next().value ?? caller);
+    }
+    bucket.level = Math.min(perMinute, bucket.level + (at - bucket.at) * perMs);
+    bucket.at = at;
+    const allowed = bucket.level >= cost;
+    if (allowed) bucket.level -= cost;
+    return {
+      allowed,
+      remaining: Math.floor(bucket.level),
+      retryAfter: allowed ? 0 : Math.ceil((cost - bucket.level) / perMs / 1000),
+    };
+  };
+}
