@@ -99,12 +99,16 @@ function pendingInputs(resource: Resource, planned: ReadonlyMap<string, Change>)
     const operation = planned.get(urn)?.operation;
     return operation === "create" || operation === "replace";
   };
-  return Object.keys(resource.inputs).filter(
-    (property) =>
-      holdsUnknown(resource.inputs[property]) &&
-      (resource.propertyDependencies[property] ?? []).some(isMadeAnew),
-  );
+  return Object.keys(resource.inputs).filter((property) => {
+    const sources = (resource.propertyDependencies[property] ?? []).filter(isMadeAnew);
+    // Of generated values there are stand-ins here; the engine has none yet.
+    return holdsUnknown(resource.inputs[property])
+      ? sources.length > 0
+      : sources.some((urn) => isGenerated(urn));
+  });
 }
+
+const isGenerated = (urn: string) => /[:$](random|tls):index\//.test(urn);
 
 function optionChanges(
   resource: Resource,

@@ -1,7 +1,7 @@
 import { meaningOf, optionRisk, type Meaning } from "./meaning.ts";
 import type { Change, Operation, OptionChange, Plan } from "./plan.ts";
 import type { Violation } from "./policies.ts";
-import type { PropertyChange } from "./properties.ts";
+import { isWithin, type PropertyChange } from "./properties.ts";
 import { isSecret, isUnknown, type Json } from "./recording.ts";
 import { titleOf } from "./titles.ts";
 
@@ -80,7 +80,11 @@ export function reportOn(plan: Plan, particulars: Particulars): Report {
 }
 
 function reported(change: Change): ReportedChange {
-  return { ...change, ...meaningOf(change), title: titleOf(change.resource) };
+  // Of what is seen to change, that it is not known yet adds nothing.
+  const pending = change.pending.filter(
+    (property) => !change.properties.some(({ path }) => isWithin(path, property)),
+  );
+  return { ...change, ...meaningOf(change), pending, title: titleOf(change.resource) };
 }
 
 const isWaiting = ({ operation, properties }: Change) => operation === "update" && properties.length === 0;

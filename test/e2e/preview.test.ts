@@ -1,0 +1,145 @@
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+
+import { PreviewRepo, type StackChange } from "../support/preview-repo.ts";
+import { bringUp } from "./bring-up.ts";
+import { command, findCli, layout } from "./engines.ts";
+
+/** A pull request's changes, each with how many resources of which fate there are at least. */
+const changes: readonly [what: string, change: StackChange, least: Record<string, number>][] = [
+  ["a raised quota", { buckets: { "geocrop-models": { quota: "1200Mi" } } }, { update: 1 }],
+  [
+    "a new bucket",
+    { buckets: { "geocrop-tiles": { quota: "64Mi", expireDays: 30 } } },
+    { create: 3, update: 1 },
+  ],
+  ["another volume size", { minio: { storage: "9Gi" } }, { replace: 1, update: 20 }],
+  ["a bucket that goes", { buckets: { "geocrop-spare": undefined } }, { delete: 3, update: 1 }],
+  ["keys that turn", { credentials: { generation: 2 } }, { create: 10, update: 5 }],
+  ["another way in", { api: { expose: { type: "ClusterIP" } } }, { update: 1 }],
+];
+
+const namespace = "geocrop-e2e-preview";
+const address = "10.213.77.2";
+const ports = { api: 30473, downloads: 30474, tunnel: 39013 };
+const at = (port: number) => ({
+  publicUrl: `https://${address}:${port}`,
+  expose: { type: "NodePort", nodePort: port },
+});
+
+const cli = await findCli();
+const why = "missing" in cli ? `: ${cli.missing}` : "";
+
+/** The engine on a state of its own, made by the base of a pull request. */
+class Engine {
+  readonly repo = new PreviewRepo();
+  readonly #cli: string;
+  readonly #state = join(this.repo.folder, ".git/state");
+
+  constructor(cli: string) {
+    this.#cli = cli;
+    mkdirSync(this.#state);
+  }
+
+  async run(...args: readonly string[]): Promise<string> {
+    const environment = {
+      PULUMI_BACKEND_URL: `file://${this.#state}`,
+      PULUMI_CONFIG_PASSPHRASE: "only for the stack under test",
+      PULUMI_SKIP_UPDATE_CHECK: "1",
+    };
+    const options = ["--non-interactive", "--color", "never"];
+    const { code, output } = await command(this.#cli, [...args, ...options], environment, this.repo.folder)
+      .done;
+    if (code !== 0)
+      throw new Error(`pulumi ${args[0]} ended with exit code ${code}:\n${output.slice(-4000)}`);
+    return output;
+  }
+
+  /** By URN. Default providers and the stack itself are the engine's own. */
+  async preview(...args: readonly string[]): Promise<Map<string, string>> {
+    const output = await this.run("preview", "--json", "--stack", "dev", ...args);
+    const plan: { steps: { op: string; urn: string }[] } = JSON.parse(output.slice(output.indexOf("{\n")));
+    const replaces = new Set(["create-replacement", "delete-replaced"]);
+    return new Map(
+      plan.steps
+        .filter(({ op, urn }) => op !== "same" && !/::pulumi:(pulumi:Stack|providers:\w+::default)/.test(urn))
+        .map(({ op, urn }): [string, string] => [urn, replaces.has(op) ? "replace" : op]),
+    );
+  }
+}
+
+describe.skipIf("missing" in cli)(`the offline preview beside the engine's${why}`, () => {
+  let engine: Engine;
+
+  beforeAll(async () => {
+    await bringUp();
+    engine = new Engine("command" in cli ? cli.command : "");
+    const { repo } = engine;
+    writeFileSync(join(repo.folder, "Pulumi.dev.yaml"), readFileSync(layout.stackFile));
+    repo.set("dev", {
+      api: at(ports.api),
+      downloads: at(ports.downloads),
+      buckets: { "geocrop-spare": { quota: "64Mi" } },
+    });
+    const file = readFileSync(join(repo.folder, "Pulumi.dev.yaml"), "utf8");
+    repo.write(
+      "Pulumi.dev.yaml",
+      `${file}  geocrop-storage:namespace: ${namespace}\n  geocrop-storage:tunnelPort: ${ports.tunnel}\n`,
+    );
+    await engine.run("stack", "init", "dev");
+    repo.commit("the deployed stack");
+    await engine.run("up", "--yes", "--skip-preview", "--stack", "dev");
+  });
+
+  afterAll(async () => {
+    if ("missing" in cli) return;
+    engine.repo.git("checkout", "--quiet", "main");
+    await engine.run("destroy", "--yes", "--skip-preview", "--run-program", "--stack", "dev");
+    engine.repo.remove();
+  });
+
+  test("agrees that nothing changes, the policy pack of the engine included", async () => {
+    engine.repo.branch("nothing");
+    expect(await engine.preview("--policy-pack", join(layout.project, "policy"))).toEqual(new Map());
+    const { code, stdout } = await engine.repo.preview("--stack", "dev");
+    expect({ code, stdout }).toMatchObject({
+      code: 0,
+      stdout: expect.stringContaining("no resource changes"),
+    });
+  });
+
+  test.each(changes)(
+    "agrees on %s: what is created, updated, replaced, deleted",
+    async (what, change, least) => {
+      const { repo } = engine;
+      repo.branch(what.replaceAll(" ", "-"));
+      repo.set("dev", change);
+      repo.commit(what);
+      const ours = await repo.preview("--stack", "dev", "--json");
+      const report: { changes: { urn: string; operation: string }[] } = JSON.parse(ours.stdout);
+      const told = new Map(report.changes.map(({ urn, operation }) => [urn, operation]));
+      expect(told).toEqual(await engine.preview());
+      for (const [operation, count] of Object.entries(least)) {
+        expect(
+          [...told.values()].filter((each) => each === operation).length,
+          operation,
+        ).toBeGreaterThanOrEqual(count);
+      }
+    },
+  );
+
+  test("agrees with the engine's policy pack on a breach", async () => {
+    const { repo } = engine;
+    repo.branch("breach");
+    repo.edit("components/private-bucket.ts", 'acl: "private"', 'acl: "public-read"');
+    repo.commit("open the buckets");
+    await expect(engine.preview("--policy-pack", join(layout.project, "policy"))).rejects.toThrow(
+      /bucket-private/,
+    );
+    const { code, stdout } = await repo.preview("--stack", "dev");
+    expect(code).toBe(1);
+    expect(stdout).toContain("bucket-private (mandatory)");
+  });
+});
