@@ -51,6 +51,18 @@ const publicOrigin = httpsUrl.refine((value) => URL.canParse(value) && new URL(v
     "must be a bare origin: write https://host or https://host:port, lower case, without :443 or a slash at the end",
 });
 
+/** Compared as a whole, so no wildcard has a meaning. */
+const webOrigin = publicOrigin.refine((value) => !value.includes("*"), {
+  error: "has a wildcard: name each origin",
+});
+
+const perMinute = (standard: number) =>
+  z
+    .int({ error: "must be a whole number of requests a minute" })
+    .min(100, "must be at least 100: a batch of 100 jobs counts as 100")
+    .max(1_000_000, "must be at most 1000000")
+    .default(standard);
+
 const replicas = (most: number) =>
   z
     .int({ error: `must be a whole number from 1 to ${most}` })
@@ -178,6 +190,13 @@ const auth = z.discriminatedUnion(
         )
         .min(1, "is empty: name at least one algorithm, for example [ES256]")
         .default(["ES256"]),
+      ca: z
+        .string()
+        .regex(
+          /^-----BEGIN CERTIFICATE-----\n/,
+          "is no certificate: write the PEM text of the authority that the issuer's own certificate is of",
+        )
+        .optional(),
     }),
   ],
   { error: "has an unknown mode: choose dev-issuer or jwks-url (with issuer, audience, url)" },
@@ -242,6 +261,13 @@ const schema = z.strictObject({
         .max(3600, "is longer than 3600 seconds (60 minutes): choose 900 to 3600")
         .default(900),
       auth,
+      adminClaim: z
+        .strictObject({
+          claim: z.string().regex(/^[^=\s]+$/, "is no claim name: no blanks, no ="),
+          value: z.string().regex(/^\S+$/, "is no claim value: it has no blanks"),
+        })
+        .optional(),
+      rateLimits: z.strictObject({ perSubject: perMinute(600), perAddress: perMinute(3000) }).prefault({}),
       resources: resources("100m", "256Mi"),
     },
     { error: "is missing: give at least {publicUrl, auth}" },
@@ -274,6 +300,19 @@ const schema = z.strictObject({
     },
     { error: "is missing: give at least {publicUrl}" },
   ),
+  allowedOrigins: z
+    .array(webOrigin, { error: "must be a list of web origins, for example [https://map.example.com]" })
+    .default([]),
+  monitoring: z
+    .strictObject({
+      namespace: z
+        .string()
+        .regex(
+          /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/,
+          "is no namespace name: lower-case letters, digits and hyphens",
+        ),
+    })
+    .optional(),
   audit: z
     .strictObject({
       storage: quantity.default("10Gi"),

@@ -26,12 +26,14 @@ export interface NginxConfigArgs {
   readonly workers?: number;
   /** Where the access log goes: a file that nginx can open. @default /dev/stdout */
   readonly accessLog?: string;
+  /** Web origins (`https://host[:port]`) whose pages may read downloads. @default none */
+  readonly allowedOrigins?: readonly string[];
 }
 
 /**
  * The request headers MinIO gets from the client; nothing else of a request's header is passed on. Host is as the
  * client sent it, since the signature covers it. No `x-amz-*` among them: MinIO obeys some of those although the
- * signature does not cover them (CVE-2026-97731). Origin is for MinIO's CORS answer to web frontends.
+ * signature does not cover them (CVE-2026-97731). No Origin: MinIO's own CORS answer allows everybody by default.
  */
 const passedHeaders = {
   Host: "$http_host",
@@ -41,7 +43,6 @@ const passedHeaders = {
   "If-Modified-Since": "$http_if_modified_since",
   "If-Unmodified-Since": "$http_if_unmodified_since",
   "User-Agent": "$http_user_agent",
-  Origin: "$http_origin",
   // MinIO takes the audit entry's remote address from here. The client's own such header is not passed.
   "X-Forwarded-For": "$remote_addr",
   // Keeps the connection to MinIO open; the body of a GET, if a client sends one, is not passed.
@@ -76,6 +77,9 @@ const logFields = {
   upstream_header_time: "$upstream_header_time",
   request_id: "$upstream_http_x_amz_request_id",
 };
+
+/** What pages that read Cloud Optimized GeoTIFFs by range need to see of an answer. */
+const exposedHeaders = ["Accept-Ranges", "Content-Disposition", "Content-Range", "ETag", "Last-Modified"];
 
 /** Mozilla's "intermediate" for TLS 1.2, guidelines 5.8; the 1.3 suites are OpenSSL's own, the same three. */
 const ciphers = [
@@ -115,6 +119,7 @@ export function nginxConfig({
   tempDir = "/tmp",
   workers = 2,
   accessLog = "/dev/stdout",
+  allowedOrigins = [],
 }: NginxConfigArgs): string {
   const host = upstream.replace(/:\d+$/, "");
   return `daemon off;
@@ -174,6 +179,19 @@ http {
     "~*[?&]x-amz-content-sha256=streaming" 1;
   }
 
+  # The web origins whose pages may read downloads, each as a whole; no header goes to any other.
+  map $http_origin $allowed_origin {
+    default "";${allowedOrigins.map((origin) => `\n    "${origin}" $http_origin;`).join("")}
+  }
+  map $allowed_origin $exposed_headers {
+    default "${exposedHeaders.join(", ")}";
+    "" "";
+  }
+  map "$request_method $allowed_origin" $preflight {
+    default 0;
+    "~^OPTIONS ." 1;
+  }
+
   # Up to the query, even where somebody encoded its question mark.
   map $request_uri $logged_path {
     "~^(?<path>(?:[A-Za-z0-9._~/-]|%(?!2[56]|3[DdFf])[0-9A-Fa-f]{2})*)" $path;
@@ -217,9 +235,28 @@ ${trustedProxies.map((range) => `  set_real_ip_from ${range};\n`).join("")}  rea
     # The address of a download is a credential, which a page must not pass on.
     add_header Referrer-Policy no-referrer always;
 
+    add_header Vary Origin always;
+    add_header Access-Control-Allow-Origin $allowed_origin always;
+    add_header Access-Control-Expose-Headers $exposed_headers always;
+
     location = /healthz {
       access_log off;
       return 200 "ok\\n";
+    }
+
+    # A browser asks before it sends a Range that is more than simple, or an If-None-Match. Not in the location below,
+    # whose rules don't hold for the methods that it denies.
+    if ($preflight) {
+      return 418;
+    }
+    error_page 418 = @preflight;
+    location @preflight {
+      add_header Vary Origin always;
+      add_header Access-Control-Allow-Origin $allowed_origin always;
+      add_header Access-Control-Allow-Methods "GET, HEAD" always;
+      add_header Access-Control-Allow-Headers "Range, If-Range, If-Match, If-None-Match, If-Modified-Since, If-Unmodified-Since" always;
+      add_header Access-Control-Max-Age 600 always;
+      return 204;
     }
 
     location / {

@@ -37,6 +37,8 @@ export interface DownloadGatewayArgs {
   /** MinIO's host and port in the cluster. */
   readonly upstream: string;
   readonly resultsBucket: string;
+  /** Web origins whose pages may read downloads. */
+  readonly allowedOrigins: readonly string[];
 }
 
 /**

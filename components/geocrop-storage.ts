@@ -49,6 +49,7 @@ export class GeocropStorage extends pulumi.ComponentResource {
         namespace,
         minioReplicas: settings.minio.replicas,
         fetchesTokenKeys: settings.api.auth.mode === "jwks-url",
+        monitoring: settings.monitoring?.namespace,
         forwardPort: portOf(settings.audit.forward?.url),
       },
       inNamespace,
@@ -151,6 +152,7 @@ export class GeocropStorage extends pulumi.ComponentResource {
         resources: settings.downloads.resources,
         upstream: `minio.${namespace}.svc.cluster.local:${minioPort}`,
         resultsBucket,
+        allowedOrigins: settings.allowedOrigins,
       },
       // nginx looks the upstream's name up once, at its start.
       { parent: this, dependsOn: [policies, certificates, server] },
@@ -169,6 +171,9 @@ export class GeocropStorage extends pulumi.ComponentResource {
         downloadUrl: settings.downloads.publicUrl,
         urlExpirySeconds: settings.api.urlExpirySeconds,
         tokens: this.#tokenRules(name, settings, inNamespace),
+        adminClaim: settings.api.adminClaim,
+        allowedOrigins: settings.allowedOrigins,
+        rateLimits: settings.api.rateLimits,
       },
       { parent: this, dependsOn: [policies, certificates, credentials, ...identities] },
     );
@@ -187,8 +192,8 @@ export class GeocropStorage extends pulumi.ComponentResource {
     if (auth.mode === "dev-issuer") {
       return new DevIssuer(`${name}-dev-issuer`, { namespace: settings.namespace }, opts).rules;
     }
-    const { issuer, audience, algorithms, url } = auth;
-    return { issuer, audience, algorithms, keys: { url } };
+    const { issuer, audience, algorithms, url, ca } = auth;
+    return { issuer, audience, algorithms, keys: { url, ca } };
   }
 }
 

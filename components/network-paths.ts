@@ -31,6 +31,7 @@ export const parties = {
     podLabels("geocrop-api", "signed-url-api"),
   ),
   dns: party("cluster", "cluster DNS", { "k8s-app": "kube-dns" }),
+  monitor: party("cluster", "pod in the namespace of `monitoring.namespace`"),
   outside: party("outside", "outside the cluster"),
 } satisfies Record<string, Party>;
 
@@ -39,7 +40,7 @@ export type PartyName = keyof typeof parties;
 export const partyNames = Object.keys(parties).filter((name): name is PartyName => name in parties);
 
 /** Every port that anything in the stack, or that the stack calls, listens on. */
-export const ports = [53, 443, 8443, 9000] as const;
+export const ports = [53, 443, 8443, 9000, 9100] as const;
 export type Port = (typeof ports)[number];
 
 /** What of the settings changes who reaches whom. */
@@ -48,6 +49,8 @@ export interface NetworkSettings {
   readonly minioReplicas: number;
   /** Whether the API fetches its token issuer's keys from outside. */
   readonly fetchesTokenKeys: boolean;
+  /** The namespace whose pods may read the API's metrics. @default nobody may */
+  readonly monitoring?: string | undefined;
   /** The port of the index that the audit receiver sends summaries to. @default there is none */
   readonly forwardPort?: number | undefined;
 }
@@ -107,6 +110,13 @@ export const openPaths: readonly OpenPath[] = [
     port: 443,
     why: "the token issuer's keys, whose address may change",
     when: { title: "`api.auth.mode` jwks-url", holds: ({ fetchesTokenKeys }) => fetchesTokenKeys },
+  },
+  {
+    from: ["monitor"],
+    to: ["api"],
+    port: 9100,
+    why: "the API's metrics, for Prometheus",
+    when: { title: "`monitoring.namespace`", holds: ({ monitoring }) => monitoring !== undefined },
   },
   {
     from: ["audit"],

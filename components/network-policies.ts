@@ -32,8 +32,11 @@ const pods = (...apps: string[]): Peer => ({
   podSelector: { matchExpressions: [{ key: "app", operator: "In", values: apps }] },
 });
 const tcp = (port: number) => [{ protocol: "TCP", port }];
+const namespace = (name: string): Peer => ({
+  namespaceSelector: { matchLabels: { "kubernetes.io/metadata.name": name } },
+});
 const clusterDns: Peer = {
-  namespaceSelector: { matchLabels: { "kubernetes.io/metadata.name": "kube-system" } },
+  ...namespace("kube-system"),
   podSelector: { matchLabels: { "k8s-app": "kube-dns" } },
 };
 
@@ -65,7 +68,10 @@ export function networkPolicySpecs(args: NetworkSettings): Record<string, Policy
     "signed-url-api": {
       podSelector: { matchLabels: { app: "geocrop-api", "app.kubernetes.io/component": "signed-url-api" } },
       policyTypes: ["Ingress", "Egress"],
-      ingress: [{ ports: tcp(8443) }],
+      ingress: [
+        { ports: tcp(8443) },
+        ...(args.monitoring === undefined ? [] : [{ from: [namespace(args.monitoring)], ports: tcp(9100) }]),
+      ],
       ...(args.fetchesTokenKeys ? { egress: [{ ports: tcp(443) }] } : {}),
     },
     "download-gateway": {

@@ -22,7 +22,9 @@ const selector = {
   matchLabels: { app: "geocrop-api", "app.kubernetes.io/component": "signed-url-api" },
 };
 const port = 8443;
+const metricsPort = 9100;
 const jwksFile = "/etc/geocrop/jwks/jwks.json";
+const issuerCaFile = "/etc/geocrop/issuer/ca.crt";
 
 export interface SignedUrlApiArgs {
   readonly namespace: string;
@@ -40,6 +42,12 @@ export interface SignedUrlApiArgs {
   /** Seconds that a URL lives when the asker says nothing, 900 to 3600. */
   readonly urlExpirySeconds: number;
   readonly tokens: TokenRules;
+  /** Whose bearer may read every job's result. @default nobody's */
+  readonly adminClaim?: { readonly claim: string; readonly value: string } | undefined;
+  /** Web origins whose pages may call the API. */
+  readonly allowedOrigins: readonly string[];
+  /** Requests a minute, counted by each pod. */
+  readonly rateLimits: { readonly perSubject: number; readonly perAddress: number };
 }
 
 /** Gives owners of results short-lived URLs to download them by. */
@@ -50,6 +58,7 @@ export class SignedUrlApi extends pulumi.ComponentResource {
     const { namespace } = args;
     const { keys } = args.tokens;
     const localKeys = "configMap" in keys ? keys : undefined;
+    const issuerCa = "url" in keys ? keys.ca : undefined;
 
     const account = new kubernetes.core.v1.ServiceAccount(
       `${name}-account`,
@@ -65,6 +74,28 @@ export class SignedUrlApi extends pulumi.ComponentResource {
       parent,
     );
     routeTo(name, "geocrop-api", namespace, args.publicUrl, args.expose, parent);
+    // A Service of its own, so that the metrics are on no port that is open to the outside; headless, for Prometheus
+    // asks every pod.
+    new kubernetes.core.v1.Service(
+      `${name}-metrics`,
+      {
+        metadata: { name: "geocrop-api-metrics", namespace, labels, annotations: notAwaited },
+        spec: {
+          clusterIP: "None",
+          ports: [{ name: "metrics", port: metricsPort, targetPort: metricsPort }],
+          selector: selector.matchLabels,
+        },
+      },
+      parent,
+    );
+    const issuerAuthority =
+      issuerCa === undefined
+        ? undefined
+        : new kubernetes.core.v1.ConfigMap(
+            `${name}-issuer-authority`,
+            { metadata: { name: "issuer-authority", namespace }, data: { "ca.crt": issuerCa } },
+            parent,
+          );
     new kubernetes.policy.v1.PodDisruptionBudget(
       `${name}-disruptions`,
       { metadata: { name: "geocrop-api", namespace }, spec: { maxUnavailable: 1, selector } },
@@ -92,7 +123,10 @@ export class SignedUrlApi extends pulumi.ComponentResource {
                   name: "signed-url-api",
                   image: args.image,
                   env: environment(args).map(([variable, value]) => ({ name: variable, value })),
-                  ports: [{ name: "https", containerPort: port }],
+                  ports: [
+                    { name: "https", containerPort: port },
+                    { name: "metrics", containerPort: metricsPort },
+                  ],
                   resources: resourceRequirements(args.resources),
                   readinessProbe: { ...httpsProbe("/readyz", port), periodSeconds: 3 },
                   livenessProbe: { ...httpsProbe("/healthz", port), periodSeconds: 10 },
@@ -102,6 +136,9 @@ export class SignedUrlApi extends pulumi.ComponentResource {
                     ...(localKeys === undefined
                       ? []
                       : [{ name: "jwks", mountPath: "/etc/geocrop/jwks", readOnly: true }]),
+                    ...(issuerAuthority === undefined
+                      ? []
+                      : [{ name: "issuer", mountPath: "/etc/geocrop/issuer", readOnly: true }]),
                   ],
                 },
               ],
@@ -111,6 +148,9 @@ export class SignedUrlApi extends pulumi.ComponentResource {
                 ...(localKeys === undefined
                   ? []
                   : [{ name: "jwks", configMap: { name: localKeys.configMap } }]),
+                ...(issuerAuthority === undefined
+                  ? []
+                  : [{ name: "issuer", configMap: { name: issuerAuthority.metadata.name } }]),
               ],
             },
           },
@@ -124,8 +164,10 @@ export class SignedUrlApi extends pulumi.ComponentResource {
 
 /** The container's settings; none of them is secret. */
 function environment(args: SignedUrlApiArgs): [name: string, value: string][] {
+  const { tokens, adminClaim, allowedOrigins, rateLimits } = args;
   return [
     ["PORT", String(port)],
+    ["METRICS_PORT", String(metricsPort)],
     ["TLS_DIR", "/etc/geocrop/tls"],
     ["CREDENTIALS_DIR", "/etc/geocrop/credentials"],
     ["S3_ENDPOINT", args.minioEndpoint],
@@ -134,9 +176,22 @@ function environment(args: SignedUrlApiArgs): [name: string, value: string][] {
     ["RESULTS_BUCKET", args.resultsBucket],
     ["DOWNLOAD_URL", args.downloadUrl],
     ["URL_EXPIRY_SECONDS", String(args.urlExpirySeconds)],
-    ["JWT_ISSUER", args.tokens.issuer],
-    ["JWT_AUDIENCE", args.tokens.audience],
-    ["JWT_ALGORITHMS", args.tokens.algorithms.join(",")],
-    "url" in args.tokens.keys ? ["JWKS_URL", args.tokens.keys.url] : ["JWKS_FILE", jwksFile],
+    ["JWT_ISSUER", tokens.issuer],
+    ["JWT_AUDIENCE", tokens.audience],
+    ["JWT_ALGORITHMS", tokens.algorithms.join(",")],
+    ...keySettings(tokens),
+    ...(adminClaim === undefined
+      ? []
+      : [["ADMIN_CLAIM", `${adminClaim.claim}=${adminClaim.value}`] satisfies [string, string]]),
+    ["CORS_ORIGINS", allowedOrigins.join(",")],
+    ["RATE_PER_SUBJECT", String(rateLimits.perSubject)],
+    ["RATE_PER_ADDRESS", String(rateLimits.perAddress)],
   ];
+}
+
+/** Where the issuer's public keys are. */
+function keySettings({ keys }: TokenRules): [name: string, value: string][] {
+  if (!("url" in keys)) return [["JWKS_FILE", jwksFile]];
+  const url: [string, string] = ["JWKS_URL", keys.url];
+  return keys.ca === undefined ? [url] : [url, ["JWKS_CA_FILE", issuerCaFile]];
 }

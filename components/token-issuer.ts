@@ -17,7 +17,7 @@ export interface TokenRules {
   readonly algorithms: readonly string[];
   /** A remote JWKS, or the ConfigMap that holds one. */
   readonly keys:
-    | { readonly url: string }
+    | { readonly url: string; readonly ca?: string | undefined }
     | { readonly configMap: pulumi.Output<string>; readonly hash: pulumi.Output<string> };
 }
 

@@ -241,6 +241,62 @@ describe.skipIf(skipped !== undefined)(
       expect(answer.body.equals(picture)).toBe(true);
     });
 
+    describe("web pages", () => {
+      const page = "https://map.example.com";
+      let open: Gateway;
+
+      beforeAll(async () => {
+        open = await startGateway({ allowedOrigins: [page, "https://other.example.com:8443"] });
+      });
+
+      test("of the configured origins may read downloads, by range too", async () => {
+        const answer = await send(signed(), { via: open, headers: { origin: page, range: "bytes=0-9" } });
+        expect(answer.status).toBe(206);
+        expect(answer.headers).toMatchObject({
+          "access-control-allow-origin": page,
+          "access-control-expose-headers":
+            "Accept-Ranges, Content-Disposition, Content-Range, ETag, Last-Modified",
+          "content-range": `bytes 0-9/${picture.length}`,
+        });
+        expect(String(answer.headers["vary"]).toLowerCase()).toContain("origin");
+        const refused = await send(path, { via: open, headers: { origin: page } });
+        expect(refused.headers["access-control-allow-origin"]).toBe(page);
+      });
+
+      test("ask beforehand, and are told what they may", async () => {
+        const headers = { origin: page, "access-control-request-method": "GET" };
+        const answer = await send(signed(), { via: open, method: "OPTIONS", headers });
+        expect(answer.status).toBe(204);
+        expect(answer.headers).toMatchObject({
+          "access-control-allow-origin": page,
+          "access-control-allow-methods": "GET, HEAD",
+          "access-control-allow-headers": expect.stringContaining("If-None-Match"),
+        });
+        expect(answer.headers["access-control-allow-credentials"]).toBeUndefined();
+      });
+
+      test.each([
+        "https://map.example.com.evil.test",
+        "https://evil.test/https://map.example.com",
+        "http://map.example.com",
+        "https://map.example.com:8443",
+        "null",
+        "*",
+      ])("of %s may not", async (origin) => {
+        const answer = await send(signed(), { via: open, headers: { origin } });
+        const preflight = await send(signed(), { via: open, method: "OPTIONS", headers: { origin } });
+        expect(preflight.status).toBe(403);
+        for (const { headers } of [answer, preflight]) {
+          expect(Object.keys(headers).filter((name) => name.startsWith("access-control-"))).toEqual([]);
+        }
+      });
+
+      test("may not at all where no origin is configured", async () => {
+        const { headers } = await send(signed(), { headers: { origin: page } });
+        expect(Object.keys(headers).filter((name) => name.startsWith("access-control-"))).toEqual([]);
+      });
+    });
+
     test("refuses a long URL and a body", async () => {
       expect((await send(`${signed()}&a=${"a".repeat(9_000)}`)).status).toBe(414);
       expect(

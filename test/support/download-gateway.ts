@@ -45,7 +45,7 @@ export interface Gateway {
 
 export interface GatewayOptions extends Pick<
   NginxConfigArgs,
-  "upstream" | "bucket" | "port" | "limits" | "trustedProxies"
+  "upstream" | "bucket" | "port" | "limits" | "trustedProxies" | "allowedOrigins"
 > {
   /** The image's root file system (sandbox/images/bases.ts). */
   readonly base: string;

@@ -48,9 +48,8 @@ function cell(from: PartyName, to: PartyName): string {
   if (from === to || (parties[from].place !== "stack" && parties[to].place !== "stack")) return "";
   const open = ports.flatMap((port) => {
     if (isOpen({ minioReplicas: 1, fetchesTokenKeys: false }, from, to, port)) return [String(port)];
-    return isOpen({ minioReplicas: 4, fetchesTokenKeys: true, forwardPort: 443 }, from, to, port)
-      ? [`(${port})`]
-      : [];
+    const all = { minioReplicas: 4, fetchesTokenKeys: true, forwardPort: 443, monitoring: "monitoring" };
+    return isOpen(all, from, to, port) ? [`(${port})`] : [];
   });
   return open.join(", ") || "·";
 }

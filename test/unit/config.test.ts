@@ -173,6 +173,47 @@ describe("a fault names its key, its value and the remedy", () => {
     ],
     ["a namespace with capitals", { namespace: "GeoCrop" }, /namespace = "GeoCrop": is no namespace name/],
     [
+      "an origin with a wildcard",
+      { allowedOrigins: ["https://*.example.com"] },
+      /allowedOrigins\.0 = "https:\/\/\*\.example\.com": has a wildcard: name each/,
+    ],
+    [
+      "an origin that no browser sends",
+      { allowedOrigins: ["https://map.example.com/"] },
+      /allowedOrigins\.0 = .*: must be a bare origin/,
+    ],
+    [
+      "a limit that no batch would pass",
+      { api: { ...api, rateLimits: { perSubject: 50 } } },
+      /api\.rateLimits\.perSubject = 50: must be at least 100/,
+    ],
+    [
+      "an admin claim without a value",
+      { api: { ...api, adminClaim: { claim: "roles" } } },
+      /api\.adminClaim\.value/,
+    ],
+    [
+      "a namespace to monitor from with capitals",
+      { monitoring: { namespace: "M" } },
+      /monitoring\.namespace = "M"/,
+    ],
+    [
+      "an issuer's authority that is a path",
+      {
+        api: {
+          publicUrl: "https://a.example",
+          auth: {
+            mode: "jwks-url",
+            issuer: "i",
+            audience: "a",
+            url: "https://i.example/jwks",
+            ca: "/etc/ca.crt",
+          },
+        },
+      },
+      /api\.auth\.ca = "\/etc\/ca\.crt": is no certificate/,
+    ],
+    [
       "an algorithm that mixes in HMAC",
       {
         api: {

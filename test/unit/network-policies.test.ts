@@ -18,7 +18,8 @@ const addressOf = (name: PartyName): string =>
   parties[name].place === "outside" ? "192.0.2.7" : `10.244.0.${10 + partyNames.indexOf(name)}`;
 
 const namespaceOf = (name: PartyName): string =>
-  parties[name].place === "stack" ? "geocrop" : name === "dns" ? "kube-system" : "elsewhere";
+  parties[name].place === "stack" ? "geocrop" : (homes[name] ?? "elsewhere");
+const homes: Partial<Record<PartyName, string>> = { dns: "kube-system", monitor: "monitoring" };
 
 function decisions(settings: NetworkSettings) {
   return decisionsFor({
@@ -30,7 +31,7 @@ function decisions(settings: NetworkSettings) {
       });
       return pod === undefined || parties[name].place === "outside" ? [] : [pod];
     }),
-    namespaces: ["geocrop", "elsewhere", "kube-system"].map((name) =>
+    namespaces: ["geocrop", "elsewhere", "kube-system", "monitoring"].map((name) =>
       readNamespace({ metadata: { name, labels: { "kubernetes.io/metadata.name": name } } }),
     ),
     policies: Object.entries(networkPolicySpecs(settings)).map(([name, spec]) =>
@@ -41,7 +42,14 @@ function decisions(settings: NetworkSettings) {
 
 const cases = [1, 4].flatMap((minioReplicas) =>
   [false, true].flatMap((fetchesTokenKeys) =>
-    [undefined, 443].map((forwardPort) => ({ minioReplicas, fetchesTokenKeys, forwardPort })),
+    [undefined, 443].flatMap((forwardPort) =>
+      [undefined, "monitoring"].map((monitoring) => ({
+        minioReplicas,
+        fetchesTokenKeys,
+        forwardPort,
+        monitoring,
+      })),
+    ),
   ),
 );
 
