@@ -90,7 +90,7 @@ export function addDownloadRoutes(app: App, options: DownloadRoutesOptions): voi
       tags: ["results"],
       summary: "A URL to download a job's result by",
       description:
-        "JSON, or a redirect when `redirect=true` or when the Accept header takes no JSON. The same question within five minutes gets the same URL.",
+        "JSON, or a redirect when `redirect=true` or when the Accept header takes no JSON. The same question within five minutes gets the same URL. HEAD is answered too.",
       params: schemas.jobParams,
       querystring: schemas.downloadQuery,
       response: {
