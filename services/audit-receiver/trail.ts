@@ -1,6 +1,5 @@
 import { createReadStream } from "node:fs";
 import { join } from "node:path";
-import { createInterface } from "node:readline";
 import { parseArgs } from "node:util";
 import { GENESIS, type Link, readLine } from "./chain.ts";
 import { summarize, type Summary } from "./entry.ts";
@@ -43,9 +42,25 @@ const FAULTS_SHOWN = 20;
 async function* lines(dir: string): AsyncGenerator<{ readonly file: string; readonly line: string }> {
   for (const { name, kind } of await listSegments(dir)) {
     if (kind !== "audit") continue;
-    const input = createReadStream(join(dir, name));
-    for await (const line of createInterface({ input, crlfDelay: Infinity })) yield { file: name, line };
+    for await (const line of readLines(join(dir, name))) yield { file: name, line };
   }
+}
+
+/** Not Node's readline: it takes U+2028 for a line's end, which a client may have written into an event. */
+async function* readLines(path: string): AsyncGenerator<string> {
+  let parts: Buffer[] = [];
+  for await (const chunk of createReadStream(path)) {
+    if (!Buffer.isBuffer(chunk)) throw new TypeError("the stream has an encoding set");
+    let start = 0;
+    for (let end = chunk.indexOf("\n"); end >= 0; end = chunk.indexOf("\n", start)) {
+      yield Buffer.concat([...parts, chunk.subarray(start, end)]).toString();
+      parts = [];
+      start = end + 1;
+    }
+    parts.push(chunk.subarray(start));
+  }
+  const rest = Buffer.concat(parts).toString();
+  if (rest !== "") yield rest;
 }
 
 /** Entries that match, oldest first. Lines that are no whole entry are passed over: {@link verify} tells them. */

@@ -131,6 +131,12 @@ describe("the check of the chain", () => {
     expect(verdict.files).toBeGreaterThan(3);
   });
 
+  test("takes no character that a client wrote for a line's end", async () => {
+    const text = "a\u2028b\u2029c\u0085d\u000be\rf\ng";
+    await journal.append({ events: [event(text), event(`${text}${"x".repeat(200_000)}`)], rejects: [] });
+    expect(await verify(dir)).toMatchObject({ entries: 22, faults: [] });
+  });
+
   test("finds an altered entry, and a file torn out of the middle", async () => {
     const [, second = "", third = ""] = await files();
     const text = await readFile(join(dir, second), "utf8");
