@@ -120,7 +120,9 @@ function workloadInterruption(change: Change): string[] {
   if (!change.properties.some(({ path }) => isWithin(path, "spec.template"))) return [];
   const replicas = replicasOf(resource);
   if (kindOf(resource) === "Deployment")
-    return [`${pods} are turned over; a new one is ready before an old one ends`];
+    return [
+      `${pods} ${replicas === 1 ? "is" : "are"} turned over; a new one is ready before an old one ends`,
+    ];
   return [
     replicas > 1 ? `${pods} restart one by one` : `${pods} restarts: no service until it is ready again`,
   ];

@@ -76,29 +76,43 @@ export const iamNoWildcard = resourceRule({
   source: 'storage-security-notes.txt, "Least Privilege"',
   remedy: "List the actions and the buckets (components/iam-policies.ts).",
   level: "mandatory",
-  defaults: { actionsOnAll: ["s3:ListAllMyBuckets", "s3:GetBucketLocation"] },
-  check(subject, { actionsOnAll }) {
+  // The provisioner makes users and policies, so that no list of buckets would bind it.
+  defaults: {
+    actionsOnAll: ["s3:ListAllMyBuckets", "s3:GetBucketLocation"],
+    everyBucket: ["geocrop-provisioner"],
+  },
+  check(subject, { actionsOnAll, everyBucket }) {
     if (subject.type !== policyType) return [];
     const statements = statementsOf(subject);
     if (statements.length === 0) return ["its policy is no JSON document with statements"];
-    return statements
-      .filter((statement) => at(statement, "Effect") === "Allow")
-      .flatMap((statement) => wildcards(statement, actionsOnAll));
+    const isBound = !everyBucket.includes(textAt(subject.props, "name") ?? "");
+    const grants = statements.filter((statement) => at(statement, "Effect") === "Allow");
+    return [
+      ...grants.flatMap(wildcardActions),
+      ...(isBound ? grants.flatMap((grant) => beyondNamedBuckets(grant, actionsOnAll)) : []),
+    ];
   },
 });
 
-function wildcards(statement: unknown, actionsOnAll: readonly string[]): string[] {
-  const label = `statement ${textAt(statement, "Sid") ?? "?"}`;
+const labelOf = (statement: unknown) => `statement ${textAt(statement, "Sid") ?? "?"}`;
+
+function wildcardActions(statement: unknown): string[] {
   const actions = asList(at(statement, "Action")).map(String);
-  const resources = asList(at(statement, "Resource")).map(String);
-  const isForAll = resources.some((resource) => /^(\*|arn:aws:s3:::\*)/.test(resource));
   return [
-    ...actions.filter((action) => action.includes("*")).map((action) => `${label} allows ${action}`),
-    ...(at(statement, "NotAction") === undefined ? [] : [`${label} allows all but what it lists`]),
-    ...(isForAll && actions.some((action) => !actionsOnAll.includes(action))
-      ? [`${label} is for every bucket`]
-      : []),
+    ...actions
+      .filter((action) => action.includes("*"))
+      .map((action) => `${labelOf(statement)} allows ${action}`),
+    ...(at(statement, "NotAction") === undefined
+      ? []
+      : [`${labelOf(statement)} allows all but what it lists`]),
   ];
+}
+
+function beyondNamedBuckets(statement: unknown, actionsOnAll: readonly string[]): string[] {
+  const resources = asList(at(statement, "Resource")).map(String);
+  if (!resources.some((resource) => /^(\*|arn:aws:s3:::\*)/.test(resource))) return [];
+  const isAllowed = asList(at(statement, "Action")).every((action) => actionsOnAll.includes(String(action)));
+  return isAllowed ? [] : [`${labelOf(statement)} is for every bucket`];
 }
 
 /** A workload's environment, those of its variables that have a plain value. */

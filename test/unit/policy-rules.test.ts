@@ -359,6 +359,20 @@ const examples: Readonly<Record<string, readonly Example[]>> = {
       undefined,
       { actionsOnAll: ["s3:GetObject"] },
     ),
+    one(
+      "every bucket, for an identity that has them all",
+      policy({ Effect: "Allow", Action: ["s3:GetObject"], Resource: ["arn:aws:s3:::*"] }),
+      undefined,
+      { everyBucket: ["geocrop-api-signer"] },
+    ),
+    one(
+      "all actions, for one that has all buckets",
+      policy({ Effect: "Allow", Action: ["s3:*"] }),
+      /allows s3:/,
+      {
+        everyBucket: ["geocrop-api-signer"],
+      },
+    ),
   ],
 };
 
