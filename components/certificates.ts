@@ -33,26 +33,26 @@ export interface CertificatesArgs {
  * authority of the stack's own, by cert-manager, or expected to be there already.
  */
 export class Certificates extends pulumi.ComponentResource {
-  /**
-   * A digest of the authority's certificate, for the pods that read it only at their start. Empty where the
-   * authority is not the stack's own.
-   */
+  /** The authority's certificate, where the authority is the stack's own. */
+  readonly authority: pulumi.Output<string> | undefined;
+  /** A digest of it, for the pods that read it only at their start; else empty. */
   readonly authorityHash: pulumi.Output<string>;
 
   constructor(name: string, args: CertificatesArgs, opts?: pulumi.ComponentResourceOptions) {
     super("geocrop:storage:Certificates", name, {}, opts);
     switch (args.tls.issuer) {
       case "self-signed-ca":
-        this.authorityHash = this.#signOurselves(name, args);
+        this.authority = this.#signOurselves(name, args);
         break;
       case "cert-manager":
         this.#askCertManager(name, args, args.tls.issuerRef);
-        this.authorityHash = pulumi.output("");
+        this.authority = undefined;
         break;
       case "existing-secret":
-        this.authorityHash = pulumi.output("");
+        this.authority = undefined;
         break;
     }
+    this.authorityHash = this.authority?.apply(contentHash) ?? pulumi.output("");
     this.registerOutputs({ authorityHash: this.authorityHash });
   }
 
@@ -111,7 +111,7 @@ export class Certificates extends pulumi.ComponentResource {
         parent,
       );
     }
-    return authority.certPem.apply(contentHash);
+    return authority.certPem;
   }
 
   #askCertManager(name: string, args: CertificatesArgs, issuerRef: { name: string; kind: string }): void {

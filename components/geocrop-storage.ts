@@ -111,6 +111,7 @@ export class GeocropStorage extends pulumi.ComponentResource {
         namespace,
         server,
         credentials,
+        authority: certificates.authority,
         provisionerPolicy: policyOf.provisioner,
         rootAccess: settings.minio.rootAccess,
         tunnelPort: settings.tunnelPort,

@@ -11,6 +11,8 @@ export interface MinioAdminArgs {
   readonly namespace: string;
   readonly server: MinioServer;
   readonly credentials: Credentials;
+  /** What vouches for the server's certificate. @default read from the server's Secret */
+  readonly authority: pulumi.Output<string> | undefined;
   /** Whether root's key is of use still: it must be at the first deployment. */
   readonly rootAccess: "bootstrap" | "off";
   /** What the provisioner may do (iam-policies.ts). */
@@ -28,13 +30,14 @@ export class MinioAdmin extends pulumi.ComponentResource {
   constructor(name: string, args: MinioAdminArgs, opts?: pulumi.ComponentResourceOptions) {
     super("geocrop:storage:MinioAdmin", name, {}, opts);
     // The server's id is unknown until it runs, and so is the tunnel: a first preview does not open it.
-    const tunnel = args.server.statefulSet.id.apply(() =>
+    const tunnel = pulumi.all([args.server.statefulSet.id, args.authority]).apply(([, authority]) =>
       openTunnel({
         namespace: args.namespace,
         service: "minio",
         port: minioPort,
         localPort: args.tunnelPort,
         certificateSecret: tlsSecretName("minio"),
+        authority,
       }),
     );
     const provider = (

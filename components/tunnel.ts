@@ -4,7 +4,7 @@ import { createServer, type Server, type Socket } from "node:net";
 import { dirname } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 
-import { CoreV1Api, KubeConfig, PortForward } from "@kubernetes/client-node";
+import type { KubeConfig } from "@kubernetes/client-node";
 import * as pulumi from "@pulumi/pulumi";
 
 /** Milliseconds for the server behind the tunnel to have its write quorum. */
@@ -18,6 +18,8 @@ export interface TunnelTarget {
   readonly localPort: number;
   /** The Secret whose `ca.crt` vouches for the server. */
   readonly certificateSecret: string;
+  /** That certificate, where it is known already. @default read from the Secret */
+  readonly authority?: string | undefined;
 }
 
 export interface Tunnel {
@@ -35,21 +37,20 @@ export interface Tunnel {
  * Opens a way to a server that no network policy lets in: through the Kubernetes API, to a ready pod of its
  * Service, for as long as this process runs. Access is thus what Kubernetes RBAC says of `pods/portforward`.
  *
- * Nothing of it keeps the process alive: the engine's own calls do, until the last resource is done.
+ * Only the first connection loads a Kubernetes client and waits for the server's write quorum: a preview without
+ * changes makes none. Nothing of it keeps the process alive: the engine's own calls do, until the last resource is
+ * done.
  *
- * @throws Error when the port is taken, the Secret cannot be read, or the server is not healthy within a minute.
+ * @throws Error when the port is taken or the Secret cannot be read.
  */
 export async function openTunnel(target: TunnelTarget): Promise<Tunnel> {
-  const cluster = stackCluster();
-  const authority = await certificateAuthority(cluster, target);
-  await listen(forwardingServer(cluster, target), target.localPort);
+  const authority = target.authority ?? (await certificateAuthority(target));
+  await listen(forwardingServer(target, authority), target.localPort);
 
   const authorityFile = `.pulumi-tunnel/${target.namespace}-${target.localPort}-use---run-program.crt`;
   mkdirSync(dirname(authorityFile), { recursive: true, mode: 0o700 });
   writeFileSync(authorityFile, authority, { mode: 0o600 });
   whenEnding(() => rmSync(authorityFile, { force: true }));
-
-  await untilHealthy(target.localPort, authority);
   return { address: `127.0.0.1:${target.localPort}`, authorityFile };
 }
 
@@ -64,8 +65,12 @@ function whenEnding(work: () => void): void {
   }
 }
 
+/** The Kubernetes client is large, so it is loaded where it is needed. */
+const kubernetesClient = () => import("@kubernetes/client-node");
+
 /** The cluster that the stack's Kubernetes provider works on: the same settings, in the same order. */
-function stackCluster(): KubeConfig {
+async function stackCluster(): Promise<KubeConfig> {
+  const { KubeConfig } = await kubernetesClient();
   const settings = new pulumi.Config("kubernetes");
   const kubeconfig = settings.get("kubeconfig");
   const context = settings.get("context");
@@ -77,8 +82,9 @@ function stackCluster(): KubeConfig {
   return cluster;
 }
 
-async function certificateAuthority(cluster: KubeConfig, target: TunnelTarget): Promise<string> {
-  const { namespace, certificateSecret: name } = target;
+async function certificateAuthority({ namespace, certificateSecret: name }: TunnelTarget): Promise<string> {
+  const { CoreV1Api } = await kubernetesClient();
+  const cluster = await stackCluster();
   const secret = await cluster.makeApiClient(CoreV1Api).readNamespacedSecret({ namespace, name });
   const encoded = secret.data?.["ca.crt"];
   if (encoded === undefined) {
@@ -89,26 +95,44 @@ async function certificateAuthority(cluster: KubeConfig, target: TunnelTarget): 
   return Buffer.from(encoded, "base64").toString("utf8");
 }
 
-function forwardingServer(cluster: KubeConfig, target: TunnelTarget): Server {
-  const forward = new PortForward(cluster);
+/** Puts a connection through to the pod; ends when the way is open. */
+type Forward = (socket: Socket) => Promise<void>;
+
+function forwardingServer(target: TunnelTarget, authority: string): Server {
+  let forward: Promise<Forward> | undefined;
   const server = createServer((socket) => {
     socket.unref();
     socket.on("error", () => socket.destroy());
-    // Where the way to the pod fails, the client sees its connection end and says so itself.
-    forwardConnection(forward, target, socket).catch(() => socket.destroy());
+    forward ??= healthyWay(target, authority);
+    // Where the way to the pod fails, the client sees its connection end; why, is for the person who runs Pulumi.
+    forward
+      .then((open) => open(socket))
+      .catch((error: unknown) => {
+        socket.destroy();
+        void pulumi.log.warn(
+          `The tunnel to MinIO failed: ${error instanceof Error ? error.message : String(error)}`,
+        );
+      });
   });
   server.unref();
   return server;
 }
 
-async function forwardConnection(forward: PortForward, target: TunnelTarget, socket: Socket): Promise<void> {
+/** The way through the Kubernetes API, known to end at a server with its write quorum. @throws Error when it has none. */
+async function healthyWay(target: TunnelTarget, authority: string): Promise<Forward> {
+  const { PortForward } = await kubernetesClient();
+  const api = new PortForward(await stackCluster());
   const { namespace, service, port } = target;
-  const connection = await forward.portForwardService(namespace, service, [port], socket, null, socket);
-  if (typeof connection === "function") throw new TypeError("a connection that restarts was not asked for");
-  underlyingSocket(connection)?.unref();
-  connection.on("close", () => socket.destroy());
-  connection.on("error", () => socket.destroy());
-  socket.on("close", () => connection.close());
+  const forward: Forward = async (socket) => {
+    const connection = await api.portForwardService(namespace, service, [port], socket, null, socket);
+    if (typeof connection === "function") throw new TypeError("a connection that restarts was not asked for");
+    underlyingSocket(connection)?.unref();
+    connection.on("close", () => socket.destroy());
+    connection.on("error", () => socket.destroy());
+    socket.on("close", () => connection.close());
+  };
+  await untilHealthy(forward, authority);
+  return forward;
 }
 
 /** `ws` keeps its socket to itself, and has no `unref` of its own. */
@@ -135,14 +159,26 @@ function listen(server: Server, port: number): Promise<void> {
   });
 }
 
-async function untilHealthy(port: number, ca: string): Promise<void> {
+/** Asks through a way of its own, since the tunnel's door waits for the answer. */
+async function untilHealthy(forward: Forward, ca: string): Promise<void> {
+  const asking = createServer((socket) => {
+    socket.on("error", () => socket.destroy());
+    forward(socket).catch(() => socket.destroy());
+  });
+  await listen(asking, 0);
+  const address = asking.address();
+  const port = typeof address === "object" && address !== null ? address.port : 0;
   const deadline = Date.now() + patience;
   let last: string;
-  do {
-    last = await health(port, ca);
-    if (last === "200") return;
-    await pause(1000);
-  } while (Date.now() < deadline);
+  try {
+    do {
+      last = await health(port, ca);
+      if (last === "200") return;
+      await pause(1000);
+    } while (Date.now() < deadline);
+  } finally {
+    asking.close();
+  }
   throw new Error(
     `MinIO has had no write quorum for ${patience / 1000} s (/minio/health/cluster: ${last}): see its pods' state and logs, then run again.`,
   );
