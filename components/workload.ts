@@ -59,9 +59,15 @@ export function spread(labels: Record<string, string>) {
   } satisfies Partial<PodSpec>;
 }
 
-/** Memory is promised in full, so that a pod is never killed for what it was given; CPU may be borrowed. */
+/**
+ * Memory is promised in full, so that a pod is never killed for what it was given; CPU may be borrowed. The node's disk
+ * holds logs and `/tmp` (at most 256Mi): a pod that fills it is ended before its neighbours are.
+ */
 export function resourceRequirements({ cpu, memory }: { cpu: string; memory: string }) {
-  return { requests: { cpu, memory }, limits: { memory } };
+  return {
+    requests: { cpu, memory, "ephemeral-storage": "64Mi" },
+    limits: { memory, "ephemeral-storage": "512Mi" },
+  };
 }
 
 /** A probe over TLS; the kubelet does not check the certificate. */
