@@ -65,7 +65,7 @@ describe("an issuer's keys", () => {
     for (const text of [new Error("down"), "<html>", '{"keys":{}}', ""]) {
       state.text = text;
       wait(minute);
-      await expect(find("unknown")).rejects.toThrow();
+      await expect(find("unknown")).rejects.toThrow("no applicable key");
       await expect(find("k1")).resolves.toBeDefined();
     }
     expect(onError).toHaveBeenCalledTimes(4);
