@@ -82,9 +82,10 @@ export class PodHttps {
         );
       });
       sent.on("timeout", () => sent.destroy(new Error("no answer within 10 s")));
-      // A server may close a kept connection just as it is used again: that request was not answered, nor looked at.
+      // A server may close a kept connection just as it is used again: that request was not looked at.
       sent.on("error", (error) => {
-        if (sent.reusedSocket) this.request(method, path, headers, body).then(resolve, reject);
+        const isStale = sent.reusedSocket && "code" in error && error.code === "ECONNRESET";
+        if (isStale) resolve(this.request(method, path, headers, body));
         else fail(error);
       });
       sent.end(body);

@@ -29,7 +29,8 @@ export interface StackUnderTest {
 /** Settings by key, merged into the stack file's value of that key. */
 export type Settings = Readonly<Record<string, Readonly<Record<string, unknown>>>>;
 
-interface Place {
+/** Where a stack under test has its namespace, files and ports. */
+export interface Place {
   readonly namespace: string;
   readonly folder: string;
   readonly apiPort: number;
@@ -141,11 +142,11 @@ export const embeddedPlace: Place = {
   tunnelPort: 39011,
 };
 
-export function embeddedStack(mc: string): StackUnderTest {
-  return stackAt(embeddedPlace, {
-    up: (file) => succeed(embeddedCommand("up", embeddedPlace, file, mc)),
+export function embeddedStack(mc: string, place: Place = embeddedPlace): StackUnderTest {
+  return stackAt(place, {
+    up: (file) => succeed(embeddedCommand("up", place, file, mc)),
     preview: async (file) => {
-      const output = await succeed(embeddedCommand("preview", embeddedPlace, file, mc));
+      const output = await succeed(embeddedCommand("preview", place, file, mc));
       const summary = output
         .split("\n")
         .filter((line) => line.startsWith("{"))
@@ -154,7 +155,7 @@ export function embeddedStack(mc: string): StackUnderTest {
       if (summary === undefined) throw new Error(`the preview has no summary:\n${output}`);
       return summary.changes;
     },
-    destroy: (file) => succeed(embeddedCommand("destroy", embeddedPlace, file, mc)),
+    destroy: (file) => succeed(embeddedCommand("destroy", place, file, mc)),
   });
 }
 

@@ -168,7 +168,7 @@ export const identityChecks: readonly Check[] = [
     id: "identities.root",
     proves:
       '"Rotate Credentials: Regularly rotate MinIO root access keys"; root is used by nothing but MinIO, and by Pulumi to make the provisioner',
-    how: "no pod but MinIO's mounts minio-config, and what the audit trail's newest part shows of root's key is only that",
+    how: "no pod but MinIO's mounts minio-config, and what the audit trail's newest part shows of root's key is only that; where minio.rootAccess is off, the key opens nothing",
     remedy:
       "find who uses root's key (remotehost and userAgent in the audit trail), give them an identity of their own, turn root's key",
     async run(target) {
@@ -185,6 +185,11 @@ export const identityChecks: readonly Check[] = [
           .map(([, value = ""]) => value)
           .filter((value) => value.length > 15),
       );
+      if (target.settings.minio.rootAccess === "off") {
+        const secretKey = /^export MINIO_ROOT_PASSWORD="(.*)"$/m.exec(config)?.[1] ?? "";
+        const { status } = await (await target.minio()).as({ accessKey: root, secretKey }, { path: "/" });
+        if (status !== 403) faults.push(`root's key is taken (${status}), although minio.rootAccess is off`);
+      }
       const { events } = await readTrail(target);
       const used = events.filter(({ accessKey }) => accessKey === root).map(({ api }) => api.name);
       const other = used.filter((name) => !bootstrap.test(name));

@@ -1,6 +1,7 @@
+import type { X509Certificate } from "node:crypto";
 import { once } from "node:events";
-import { checkServerIdentity } from "node:tls";
 
+import type { ServerNames } from "../../components/certificates.ts";
 import { servers as declaredServers } from "../../components/geocrop-storage.ts";
 import type { Check } from "../check.ts";
 import { handshake } from "../forward.ts";
@@ -10,7 +11,13 @@ import { serverNames, type ServerName, type Target } from "../target.ts";
 const fewestDays = 14;
 
 /** What a client says that knows nothing newer than TLS 1.1. */
-const oldTls = { minVersion: "TLSv1", maxVersion: "TLSv1.1", ciphers: "DEFAULT:@SECLEVEL=0" } as const;
+const oldTls = {
+  minVersion: "TLSv1",
+  maxVersion: "TLSv1.1",
+  ciphers: "DEFAULT:@SECLEVEL=0",
+  // Whose certificate it is, is for another check to say.
+  rejectUnauthorized: false,
+} as const;
 
 async function eachServer(look: (server: ServerName) => Promise<string | undefined>): Promise<string[]> {
   const faults = await Promise.all(serverNames.map(look));
@@ -34,6 +41,25 @@ const silence = (milliseconds: number) =>
     setTimeout(resolve, milliseconds).unref();
   });
 
+function daysLeft(certificate: X509Certificate): number {
+  return Math.floor((certificate.validToDate.getTime() - Date.now()) / 86_400_000);
+}
+
+/** What is wrong with a certificate whose chain is right. */
+export function certificateFault(
+  certificate: X509Certificate,
+  { dnsNames, ipAddresses }: Pick<ServerNames, "dnsNames" | "ipAddresses">,
+): string | undefined {
+  // A name for any pod is tried by one.
+  const missing = [
+    ...dnsNames.filter((name) => certificate.checkHost(name.replace("*", "pod-0")) === undefined),
+    ...ipAddresses.filter((address) => certificate.checkIP(address) === undefined),
+  ];
+  if (missing.length > 0) return `is not for ${missing.join(", ")}`;
+  const left = daysLeft(certificate);
+  return left < fewestDays ? `ends in ${left} days` : undefined;
+}
+
 export const transportChecks: readonly Check[] = [
   {
     id: "tls.version",
@@ -46,8 +72,9 @@ export const transportChecks: readonly Check[] = [
         const authority = { ca: await target.authorityOf(server), servername: target.hostOf(server) };
         const old = await handshake(await target.connect(server), { ...authority, ...oldTls });
         if (!("refusal" in old)) {
+          const taken = old.getProtocol();
           old.destroy();
-          return `${server} takes ${old.getProtocol()}`;
+          return `${server} takes ${taken}`;
         }
         if (!/PROTOCOL_VERSION/.test(old.refusal))
           return `${server} refuses TLS 1.1 for another reason: ${old.refusal}`;
@@ -95,17 +122,13 @@ export const transportChecks: readonly Check[] = [
           servername: target.hostOf(server),
         });
         if ("refusal" in socket) return `${server}: ${socket.refusal}`;
-        const certificate = socket.getPeerCertificate();
+        const certificate = socket.getPeerX509Certificate();
         socket.destroy();
         const names = declared.find(({ name }) => name === server);
-        for (const name of [...(names?.dnsNames ?? []), ...(names?.ipAddresses ?? [])]) {
-          const called = name.replace("*", "pod-0");
-          if (checkServerIdentity(called, certificate) !== undefined)
-            return `${server} has no certificate for ${name}`;
-        }
-        const left = Math.floor((Date.parse(certificate.valid_to) - Date.now()) / 86_400_000);
-        days.push(`${server} ${left} days`);
-        return left < fewestDays ? `${server}'s certificate ends in ${left} days` : undefined;
+        if (certificate === undefined || names === undefined) return `${server} shows no certificate`;
+        days.push(`${server} ${daysLeft(certificate)} days`);
+        const fault = certificateFault(certificate, names);
+        return fault === undefined ? undefined : `${server}'s certificate ${fault}`;
       });
       return { seen: days.join(", "), faults };
     },
