@@ -1,7 +1,7 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { randomUUID } from "node:crypto";
 import { once } from "node:events";
-import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { copyFile, mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { Agent, createServer, request, type Server } from "node:https";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -68,6 +68,8 @@ export interface PipelineOptions {
   readonly queueSize?: number;
   /** MinIO's `batch_size`. @default 1, as the stack has it */
   readonly batchSize?: number;
+  /** The receiver's further settings. */
+  readonly receiver?: Readonly<Record<string, string>>;
 }
 
 const bucket = "geocrop-results";
@@ -96,6 +98,8 @@ export async function startPipeline(
     },
     logFile: minioLog,
   });
+  // The receiver's index shows the same certificate.
+  await copyFile(join(minio.certificates, "tls.crt"), join(minio.certificates, "ca.crt"));
   const tokenFile = join(directory, "token");
   await writeFile(tokenFile, token);
 
@@ -108,6 +112,7 @@ export async function startPipeline(
         TLS_DIR: minio.certificates,
         TOKEN_FILE: tokenFile,
         DATA_DIR: data,
+        ...options.receiver,
       },
       stdio: ["ignore", "pipe", "inherit"],
     });
