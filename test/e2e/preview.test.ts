@@ -1,11 +1,14 @@
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { setTimeout as pause } from "node:timers/promises";
 
+import { CoreV1Api } from "@kubernetes/client-node";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 
 import { PreviewRepo, type StackChange } from "../support/preview-repo.ts";
 import { bringUp } from "./bring-up.ts";
 import { command, findCli, layout } from "./engines.ts";
+import { namespaceExists, sandboxCluster } from "./live.ts";
 
 /** A pull request's changes, each with how many resources of which fate there are at least. */
 const changes: readonly [what: string, change: StackChange, least: Record<string, number>][] = [
@@ -19,7 +22,7 @@ const changes: readonly [what: string, change: StackChange, least: Record<string
 
 const namespace = "geocrop-e2e-preview";
 const address = "10.213.77.2";
-const ports = { api: 30473, downloads: 30474, tunnel: 39013 };
+const ports = { api: 30493, downloads: 30494, tunnel: 39019 };
 const at = (port: number) => ({
   publicUrl: `https://${address}:${port}`,
   expose: { type: "NodePort", nodePort: port },
@@ -66,11 +69,20 @@ class Engine {
   }
 }
 
+/** What a run that was killed has left; its state went with it, and MinIO's side with the namespace. */
+async function clearAway(): Promise<void> {
+  if (!(await namespaceExists(namespace))) return;
+  await sandboxCluster().makeApiClient(CoreV1Api).deleteNamespace({ name: namespace });
+  while (await namespaceExists(namespace)) await pause(500);
+}
+
 describe.skipIf("missing" in cli)(`the offline preview beside the engine's${why}`, () => {
   let engine: Engine;
 
   beforeAll(async () => {
+    process.env["KUBECONFIG"] = layout.kubeconfig;
     await bringUp();
+    await clearAway();
     engine = new Engine("command" in cli ? cli.command : "");
     const { repo } = engine;
     writeFileSync(join(repo.folder, "Pulumi.dev.yaml"), readFileSync(layout.stackFile));
