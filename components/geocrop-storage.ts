@@ -10,6 +10,7 @@ import { declaredPolicies, resultsBucket } from "./iam-policies.ts";
 import { MinioAdmin } from "./minio-admin.ts";
 import { MinioIdentity } from "./minio-identity.ts";
 import { minioPort, MinioServer } from "./minio-server.ts";
+import { networkSettings } from "./network-paths.ts";
 import { NetworkPolicies } from "./network-policies.ts";
 import { PrivateBucket } from "./private-bucket.ts";
 import { bytesOf } from "./quantity.ts";
@@ -45,13 +46,7 @@ export class GeocropStorage extends pulumi.ComponentResource {
 
     const policies = new NetworkPolicies(
       `${name}-network`,
-      {
-        namespace,
-        minioReplicas: settings.minio.replicas,
-        fetchesTokenKeys: settings.api.auth.mode === "jwks-url",
-        monitoring: settings.monitoring?.namespace,
-        forwardPort: portOf(settings.audit.forward?.url),
-      },
+      { namespace, ...networkSettings(settings) },
       inNamespace,
     );
     const certificates = new Certificates(
@@ -196,10 +191,6 @@ export class GeocropStorage extends pulumi.ComponentResource {
     const { issuer, audience, algorithms, url, ca } = auth;
     return { issuer, audience, algorithms, keys: { url, ca } };
   }
-}
-
-export function portOf(url: string | undefined): number | undefined {
-  return url === undefined ? undefined : Number(new URL(url).port || "443");
 }
 
 /** The trail fills four fifths of its volume when nobody says how much. */

@@ -1,3 +1,4 @@
+import type { Settings } from "../config.ts";
 import { podLabels } from "./workload.ts";
 
 /** Who is on the network, as the stack's policies see it. */
@@ -53,6 +54,17 @@ export interface NetworkSettings {
   readonly monitoring?: string | undefined;
   /** The port of the index that the audit receiver sends summaries to. @default there is none */
   readonly forwardPort?: number | undefined;
+}
+
+/** What a stack's settings say of the network. */
+export function networkSettings({ minio, api, audit, monitoring }: Settings): NetworkSettings {
+  const index = audit.forward === undefined ? undefined : new URL(audit.forward.url);
+  return {
+    minioReplicas: minio.replicas,
+    fetchesTokenKeys: api.auth.mode === "jwks-url",
+    monitoring: monitoring?.namespace,
+    forwardPort: index === undefined ? undefined : Number(index.port || "443"),
+  };
 }
 
 /** A way that is open. What is not listed is closed. */

@@ -27,6 +27,13 @@ import { sandboxCluster } from "./live.ts";
 /** A namespace with the stack's policies and, for each party, a pod with its labels that listens on every port. */
 const stack = "geocrop-e2e-network";
 const elsewhere = "geocrop-e2e-elsewhere";
+const monitoring = "geocrop-e2e-monitoring";
+const namespaces = [stack, elsewhere, monitoring];
+
+function namespaceOf(name: PartyName): string {
+  if (parties[name].place === "stack") return stack;
+  return name === "monitor" ? monitoring : elsewhere;
+}
 
 /** The real cluster DNS, which listens on one port only, stands for itself. */
 const dnsHost = "10.96.0.10";
@@ -47,10 +54,10 @@ beforeAll(async () => {
   target = new Target({ cluster, namespace: stack, settings, image: settings.images.signedUrlApi });
   api = new KubeApi(cluster);
   await removeNamespaces();
-  for (const name of [stack, elsewhere]) await target.core.createNamespace({ body: { metadata: { name } } });
+  for (const name of namespaces) await target.core.createNamespace({ body: { metadata: { name } } });
   for (const name of podParties) {
     const { labels, place } = parties[name];
-    const namespace = place === "stack" ? stack : elsewhere;
+    const namespace = namespaceOf(name);
     pods.set(
       name,
       await startProbe(target, { namespace, labels: { ...labels, party: name }, ports: [...ports] }),
@@ -73,10 +80,10 @@ afterAll(async () => {
 
 async function removeNamespaces(): Promise<void> {
   const core = sandboxCluster().makeApiClient(CoreV1Api);
-  for (const name of [stack, elsewhere]) await core.deleteNamespace({ name }).catch(() => undefined);
+  for (const name of namespaces) await core.deleteNamespace({ name }).catch(() => undefined);
   for (let tries = 0; tries < 240; tries += 1) {
     const { items } = await core.listNamespace();
-    if (!items.some(({ metadata }) => [stack, elsewhere].includes(metadata?.name ?? ""))) return;
+    if (!items.some(({ metadata }) => namespaces.includes(metadata?.name ?? ""))) return;
     await pause(500);
   }
   throw new Error("the namespaces of an earlier run do not go");
@@ -175,7 +182,7 @@ test("a deny-all is seen to block everything", async () => {
 
 test.each<NetworkSettings>([
   { minioReplicas: 1, fetchesTokenKeys: false },
-  { minioReplicas: 4, fetchesTokenKeys: true },
+  { minioReplicas: 4, fetchesTokenKeys: true, monitoring, forwardPort: 443 },
 ])("with %o exactly the ways of the truth table are open", async (settings) => {
   for (const [name, spec] of Object.entries(networkPolicySpecs(settings))) await apply(name, spec);
   const expected = flows.filter(([from, to, port]) => isOpen(settings, from, to, port)).map(told);

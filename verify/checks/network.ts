@@ -3,7 +3,13 @@ import { setTimeout as pause } from "node:timers/promises";
 
 import { NetworkingV1Api } from "@kubernetes/client-node";
 
-import { isOpen, parties, type PartyName, type Port } from "../../components/network-paths.ts";
+import {
+  isOpen,
+  networkSettings,
+  parties,
+  type PartyName,
+  type Port,
+} from "../../components/network-paths.ts";
 import type { Check } from "../check.ts";
 import { endProbe, type Probe, probeLabel, reach, startProbe } from "../probe-pod.ts";
 import type { Target } from "../target.ts";
@@ -116,10 +122,7 @@ async function flowsFrom(
   pod: { readonly namespace: string; readonly name: string; readonly container?: string },
   places: readonly Place[],
 ): Promise<Flow[]> {
-  const settings = {
-    minioReplicas: target.settings.minio.replicas,
-    fetchesTokenKeys: target.settings.api.auth.mode === "jwks-url",
-  };
+  const settings = networkSettings(target.settings);
   const mattering = places.filter(
     ({ to }) => to !== from && (parties[from].place === "stack" || parties[to].place === "stack"),
   );
