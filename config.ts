@@ -286,7 +286,7 @@ const schema = z.strictObject({
           requestsPerSecond: z
             .int({ error: "must be a whole number of requests a second" })
             .min(1, "must be at least 1")
-            .default(200),
+            .default(500),
         })
         .prefault({}),
       trustedProxies: z

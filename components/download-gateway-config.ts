@@ -16,7 +16,7 @@ export interface NginxConfigArgs {
   readonly port?: number;
   /** Directory with `tls.crt`, `tls.key` and `ca.crt`. @default /etc/geocrop/tls */
   readonly tlsDir?: string;
-  /** @default 256 downloads, 200 requests a second */
+  /** @default 256 downloads, 500 requests a second */
   readonly limits?: Limits;
   /** Address ranges of proxies before the gateway, whose X-Forwarded-For is believed. @default none */
   readonly trustedProxies?: readonly string[];
@@ -112,7 +112,7 @@ function signedTarget(bucket: string): string {
 export function nginxConfig({
   upstream,
   bucket = "geocrop-results",
-  limits = { connections: 256, requestsPerSecond: 200 },
+  limits = { connections: 256, requestsPerSecond: 500 },
   trustedProxies = [],
   port = 8443,
   tlsDir = "/etc/geocrop/tls",
