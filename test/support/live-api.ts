@@ -33,6 +33,8 @@ export interface LiveApi {
   signer: User;
   /** PEM file of the authorities of both. */
   caFile: string;
+  /** The API's own certificate, good for any server on loopback. */
+  tls: { cert: Buffer; key: Buffer };
   /** Every line that the API logged. */
   logs: () => string;
   token: (subject: string) => Promise<string>;
@@ -115,6 +117,10 @@ export async function startLiveApi(settings: Record<string, string> = {}): Promi
     origin: `https://127.0.0.1:${api.port}`,
     signer,
     caFile,
+    tls: {
+      cert: await readFile(join(directory, "tls.crt")),
+      key: await readFile(join(directory, "tls.key")),
+    },
     logs: () => lines.join(""),
     startAnother,
     token: (subject) =>

@@ -1,0 +1,202 @@
+import { execFile, execFileSync } from "node:child_process";
+import { createHash, randomBytes } from "node:crypto";
+import { existsSync } from "node:fs";
+import { appendFile, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { createServer, type Server } from "node:https";
+import { once } from "node:events";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { promisify } from "node:util";
+
+import { chromium, type Browser } from "playwright-core";
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
+
+import { ensureBase } from "../../sandbox/images/bases.ts";
+import { layoutOf } from "../../sandbox/layout.ts";
+import { startGateway, type Gateway } from "../support/download-gateway.ts";
+import { makeResult } from "../../sandbox/geotiff.ts";
+import { runner } from "../../sandbox/run.ts";
+import { startLiveApi, type LiveApi } from "../support/live-api.ts";
+import { freePort } from "../support/minio-server.ts";
+
+/** The snippets of docs/api.md, run as they stand against the API and a real MinIO. */
+const run = promisify(execFile);
+const page = await readFile("docs/api.md", "utf8");
+
+/** A code block, by what follows its three backquotes. */
+function snippet(info: string): string {
+  const text = new RegExp(`^\`\`\`${info}\\n([^]*?)^\`\`\`$`, "m").exec(page)?.[1];
+  if (text === undefined) throw new Error(`docs/api.md has no block "${info}"`);
+  return text;
+}
+
+const without = (command: string): string | undefined => {
+  try {
+    execFileSync("which", [command]);
+    return undefined;
+  } catch {
+    return `needs ${command}`;
+  }
+};
+const label = (name: string, missing: string | undefined): string =>
+  missing === undefined ? name : `${name} (skipped: ${missing})`;
+
+const noGateway =
+  process.getuid?.() !== 0 ? "needs root, for the gateway" : (without("mmdebstrap") ?? without("chroot"));
+const noGdal = without("gdalinfo");
+let live: LiveApi;
+let gateway: Gateway | undefined;
+let picture: Buffer;
+let directory: string;
+let environment: NodeJS.ProcessEnv;
+let pageOrigin: string;
+const sha256 = async (name: string): Promise<string> =>
+  createHash("sha256")
+    .update(await readFile(join(directory, name)))
+    .digest("hex");
+const expected = (): string => createHash("sha256").update(picture).digest("hex");
+
+beforeAll(async () => {
+  pageOrigin = `https://127.0.0.1:${await freePort()}`;
+  // The gateway is between users and MinIO, as in the cluster: GDAL's token must end there.
+  const port = await freePort();
+  const downloads = noGateway === undefined ? { DOWNLOAD_URL: `https://localhost:${port}` } : {};
+  live = await startLiveApi({ CORS_ORIGINS: pageOrigin, ...downloads });
+  if (noGateway === undefined) {
+    const cacheDir = layoutOf().cache;
+    gateway = await startGateway({
+      base: await ensureBase("nginx", { cacheDir, run: runner(new AbortController().signal) }),
+      ca: live.minio.ca,
+      upstream: `localhost:${new URL(live.minio.origin).port}`,
+      port,
+      allowedOrigins: [pageOrigin],
+    });
+    await appendFile(live.caFile, await readFile(join(gateway.tls, "tls.crt")));
+  }
+  const scratch = await mkdtemp(join(tmpdir(), "api-clients-"));
+  picture =
+    noGdal === undefined
+      ? await readFile(await makeResult(runner(new AbortController().signal), scratch))
+      : randomBytes(100_000);
+  await rm(scratch, { recursive: true });
+  await live.submit("job-123", "alice", picture);
+  await live.submit("job-124", "alice");
+});
+afterAll(async () => {
+  await gateway?.remove();
+  await live.remove();
+});
+beforeEach(async () => {
+  directory = await mkdtemp(join(tmpdir(), "api-clients-"));
+  environment = {
+    PATH: process.env["PATH"],
+    HOME: directory,
+    GEOCROP_API_URL: live.origin,
+    GEOCROP_CA_FILE: live.caFile,
+    GEOCROP_TOKEN: await live.token("alice"),
+  };
+  return async () => rm(directory, { recursive: true });
+});
+
+const sh = async (script: string): Promise<{ stdout: string; stderr: string }> =>
+  run("bash", ["-eu", "-c", script], { cwd: directory, env: environment });
+
+const noCurl = without("curl");
+test.skipIf(noCurl !== undefined)(`${label("curl, with and without the redirect", noCurl)}`, async () => {
+  await sh(snippet("sh curl"));
+  expect(await sha256("job-123.tif")).toBe(expected());
+  expect(await sha256("again.tif")).toBe(expected());
+});
+
+const noPython = without("python3");
+test.skipIf(noPython !== undefined)(`${label("Python, a batch", noPython)}`, async () => {
+  await writeFile(join(directory, "download.py"), snippet("python"));
+  const { stdout } = await sh("python3 download.py");
+  expect(stdout).toMatch(new RegExp(`^job-123 ${picture.length} bytes, URL good until 20`, "m"));
+  expect(stdout).toContain("job-124 The job has no result yet");
+  expect(await sha256("job-123.tif")).toBe(expected());
+});
+
+const noGdalThere = noGdal ?? noGateway;
+describe.skipIf(noGdalThere !== undefined)(`${label("GDAL", noGdalThere)}`, () => {
+  test("opens the API's own address, and reads by range", async () => {
+    const { stdout } = await sh(snippet("sh gdal"));
+    expect(stdout).toContain("Size is 600, 500");
+    expect(stdout).toMatch(/Checksum=\d+/);
+    expect((await run("gdalinfo", [join(directory, "corner.tif")])).stdout).toContain("Size is 100, 100");
+  });
+
+  test("asks the API once for many ranges, since it knows when the URL will expire", async () => {
+    const issued = (): number => live.logs().match(/"URL issued"/g)?.length ?? 0;
+    const before = issued();
+    const { stderr } = await sh(
+      `export CPL_CURL_VERBOSE=YES CPL_VSIL_CURL_CHUNK_SIZE=16384; ${snippet("sh gdal").replace(/^gdal_translate.*$/m, "")}`,
+    );
+    expect(stderr.match(/^> ?range: bytes=|^range: bytes=/gim)?.length ?? 0).toBeGreaterThanOrEqual(2);
+    expect(issued() - before).toBeLessThanOrEqual(3);
+  });
+});
+
+const browserPath = ["/usr/bin/chromium", "/usr/bin/google-chrome"].find((path) => existsSync(path));
+const noBrowser = browserPath === undefined ? "needs chromium" : undefined;
+describe.skipIf(noBrowser !== undefined)(`${label("a browser", noBrowser)}`, () => {
+  let browser: Browser;
+  let pages: Server;
+
+  beforeAll(async () => {
+    browser = await chromium.launch({ executablePath: browserPath ?? "", args: ["--no-sandbox"] });
+    pages = createServer(live.tls, (_request, response) => {
+      response.setHeader("content-type", "text/html").end("<!doctype html><title>map</title>");
+    }).listen(Number(new URL(pageOrigin).port), "127.0.0.1");
+    await once(pages, "listening");
+  });
+  afterAll(async () => {
+    await browser.close();
+    pages.close().closeAllConnections();
+  });
+
+  const open = async (url: string) => {
+    const context = await browser.newContext({ ignoreHTTPSErrors: true });
+    const opened = await context.newPage();
+    const said: string[] = [];
+    const asked: string[] = [];
+    opened.on("console", (message) => said.push(`${message.type()} ${message.text()}`));
+    opened.on("pageerror", (error) => said.push(`error ${error.message}`));
+    opened.on("request", (request) => asked.push(request.url()));
+    await opened.goto(url);
+    return { opened, said, asked, close: () => context.close() };
+  };
+  const script = async (): Promise<string> =>
+    `(async () => { const api = ${JSON.stringify(live.origin)}, token = ${JSON.stringify(await live.token("alice"))}; ${snippet("js")} })()`;
+
+  test("on a page of an allowed origin reads the result by range", async () => {
+    const { opened, said, close } = await open(pageOrigin);
+    await opened.evaluate(await script());
+    expect(said).toContain(`log job-123.tif ${picture.length} 206 bytes 0-15/${picture.length}`);
+    await close();
+  });
+
+  test("on a page of another origin reads nothing", async () => {
+    const { opened, close } = await open(pageOrigin.replace("127.0.0.1", "localhost"));
+    await expect(opened.evaluate(await script())).rejects.toThrow("Failed to fetch");
+    await close();
+  });
+
+  test("shows the API's page for people, without a request to anybody else and without a complaint", async () => {
+    const { opened, said, asked, close } = await open(`${live.origin}/docs`);
+    expect(await opened.title()).toBe("geocrop results");
+    expect(await opened.locator("h2").allTextContents()).toEqual([
+      "GET/api/v1/results/{job_id}/download",
+      "GET/api/v1/results/{job_id}/result.tif",
+      "POST/api/v1/results/download",
+    ]);
+    // The style is applied, in spite of the policy.
+    const family = await opened.evaluate("getComputedStyle(document.body).fontFamily");
+    expect(family).toContain("system-ui");
+    expect(asked.filter((url) => !url.endsWith("/favicon.ico"))).toEqual([`${live.origin}/docs`]);
+    expect(said.filter((line) => !line.includes("favicon"))).toEqual([]);
+    if (process.env["GEOCROP_SCREENSHOT"] !== undefined)
+      await opened.screenshot({ path: process.env["GEOCROP_SCREENSHOT"], fullPage: true });
+    await close();
+  });
+});
