@@ -343,6 +343,34 @@ const forgedHeader = (pair: KeyPair) => {
   };
 };
 
+// What remains, told in docs/security.md: MinIO has no action to deny this by.
+test("temporary keys, which everybody can have of their own, may no more than their user", async () => {
+  const { accessKey: accessKeyId, secretKey: secretAccessKey } = key("api-signer");
+  const body = "Action=AssumeRole&Version=2011-06-15&DurationSeconds=3600";
+  const signer = new AwsV4Signer({
+    method: "POST",
+    url: "https://localhost/",
+    headers: { "content-type": "application/x-www-form-urlencoded" },
+    body,
+    accessKeyId,
+    secretAccessKey,
+    service: "sts",
+    region: "us-east-1",
+  });
+  const { headers } = await signer.sign();
+  const given = await https.request("POST", "/", { ...Object.fromEntries(headers), host: "localhost" }, body);
+  expect(given.status).toBe(200);
+  const value = (name: string): string =>
+    new RegExp(`<${name}>([^<]+)<`).exec(given.body.toString("utf8"))?.[1] ?? "";
+  const temporary = { accessKey: value("AccessKeyId"), secretKey: value("SecretAccessKey") };
+  const token = { "x-amz-security-token": value("SessionToken") };
+  for (const trial of trials.filter(({ probe }) => probe.onlyRefused === undefined)) {
+    const call = callOf(trial);
+    const answer = await minio.as(temporary, { ...call, headers: { ...call.headers, ...token } });
+    expect(answer.status, named(trial)).toBe(403);
+  }
+});
+
 /** The known holes of MinIO 7aac2a2 (docs/decisions/0003), by somebody who has seen a URL or knows a key. */
 describe("replays of the known holes", () => {
   const target = "geocrop-results/jobs/1/result.tif";
