@@ -296,7 +296,7 @@ const schema = z.strictObject({
           }),
         )
         .default([]),
-      resources: resources("100m", "128Mi"),
+      resources: resources("100m", "256Mi"),
     },
     { error: "is missing: give at least {publicUrl}" },
   ),

@@ -6,6 +6,15 @@ export interface Limits {
   readonly requestsPerSecond: number;
 }
 
+/** Of memory, in bytes: for nginx itself, and for each download under way (measured: 0.3 MiB; bench/downloads.ts). */
+const idleMemory = 48 * 1024 * 1024;
+const downloadMemory = 384 * 1024;
+
+/** How many downloads at once a pod of so much memory carries, at least one. */
+export function downloadsThatFit(memoryBytes: number): number {
+  return Math.max(1, Math.floor((memoryBytes - idleMemory) / downloadMemory));
+}
+
 /** What the download gateway's nginx is told. Everything has the place it has in the pod unless stated. */
 export interface NginxConfigArgs {
   /** MinIO's Service as `host:port`. The host is also the name its certificate must carry. */
@@ -18,6 +27,8 @@ export interface NginxConfigArgs {
   readonly tlsDir?: string;
   /** @default 256 downloads, 500 requests a second */
   readonly limits?: Limits;
+  /** Downloads at once of all addresses together. @default no limit but the workers' 4096 connections each */
+  readonly downloadsAtOnce?: number;
   /** Address ranges of proxies before the gateway, whose X-Forwarded-For is believed. @default none */
   readonly trustedProxies?: readonly string[];
   /** Writable directory for the pid and temporary files. @default /tmp */
@@ -113,6 +124,7 @@ export function nginxConfig({
   upstream,
   bucket = "geocrop-results",
   limits = { connections: 256, requestsPerSecond: 500 },
+  downloadsAtOnce,
   trustedProxies = [],
   port = 8443,
   tlsDir = "/etc/geocrop/tls",
@@ -207,6 +219,7 @@ ${trustedProxies.map((range) => `  set_real_ip_from ${range};\n`).join("")}  rea
 
   limit_conn_zone $binary_remote_addr zone=connections:10m;
   limit_req_zone $binary_remote_addr zone=requests:10m rate=${limits.requestsPerSecond}r/s;
+  limit_conn_zone $server_port zone=all:1m;
   limit_conn_status 429;
   limit_req_status 429;
 
@@ -271,7 +284,7 @@ ${trustedProxies.map((range) => `  set_real_ip_from ${range};\n`).join("")}  rea
       }
 
       limit_conn connections ${limits.connections};
-      limit_req zone=requests burst=${limits.requestsPerSecond * 2} nodelay;
+${downloadsAtOnce === undefined ? "" : `      limit_conn all ${downloadsAtOnce};\n`}      limit_req zone=requests burst=${limits.requestsPerSecond * 2} nodelay;
 
       proxy_pass https://minio;
       proxy_http_version 1.1;

@@ -3,8 +3,9 @@ import * as pulumi from "@pulumi/pulumi";
 
 import { tlsSecretName } from "./certificates.ts";
 import { contentHash } from "./content-hash.ts";
-import { type Limits, nginxConfig } from "./download-gateway-config.ts";
+import { downloadsThatFit, type Limits, nginxConfig } from "./download-gateway-config.ts";
 import { exposedPort, type Exposure, routeTo } from "./exposure.ts";
+import { bytesOf } from "./quantity.ts";
 import {
   httpsProbe,
   notAwaited,
@@ -54,6 +55,7 @@ export class DownloadGateway extends pulumi.ComponentResource {
       upstream: args.upstream,
       bucket: args.resultsBucket,
       limits: args.limits,
+      downloadsAtOnce: downloadsThatFit(bytesOf(args.resources.memory)),
       trustedProxies: args.trustedProxies,
     });
 

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { nginxConfig } from "../../components/download-gateway-config.ts";
+import { downloadsThatFit, nginxConfig } from "../../components/download-gateway-config.ts";
 
 const config = nginxConfig({ upstream: "minio.geocrop.svc.cluster.local:9000" });
 
@@ -99,6 +99,13 @@ test("a client's address is believed from nobody but the proxies that are named"
     "set_real_ip_from 10.0.0.0/8;",
     "set_real_ip_from fd00::/8;",
   ]);
+});
+
+test("there are no more downloads at once than fit into its memory", () => {
+  expect(downloadsThatFit(256 * 1024 * 1024)).toBe(554);
+  expect(downloadsThatFit(1024)).toBe(1);
+  expect(nginxConfig({ upstream: "minio:9000", downloadsAtOnce: 7 })).toContain("limit_conn all 7;");
+  expect(config).not.toContain("limit_conn all");
 });
 
 test("MinIO's certificate is verified by its Service name", () => {
