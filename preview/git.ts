@@ -1,5 +1,6 @@
-import { execFile } from "node:child_process";
-import { mkdtemp, realpath, rm } from "node:fs/promises";
+import { execFile, spawnSync } from "node:child_process";
+import { rmSync } from "node:fs";
+import { mkdtemp, realpath } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
@@ -93,7 +94,8 @@ export async function baseOf(folder: string, asked: string | undefined): Promise
 }
 
 /**
- * Lays a commit out in a temporary folder, hands the folder to `work`, and takes it away again.
+ * Lays a commit out in a temporary folder, hands the folder to `work`, and takes it away again, after an interruption
+ * too.
  *
  * @returns what `work` returns.
  */
@@ -105,12 +107,22 @@ export async function withWorktree<T>(
   // git and Node name a module by its real path.
   const temporary = await realpath(await mkdtemp(join(tmpdir(), "geocrop-preview-")));
   const tree = join(temporary, "base");
+  const clear = (): void => {
+    spawnSync("git", ["worktree", "remove", "--force", tree], { cwd: folder });
+    rmSync(temporary, { recursive: true, force: true });
+  };
+  const stop = (): void => {
+    clear();
+    process.exit(130);
+  };
+  const signals = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
+  for (const signal of signals) process.once(signal, stop);
   try {
     await git(folder, "worktree", "add", "--quiet", "--detach", tree, commit);
     const prefix = await git(folder, "rev-parse", "--show-prefix");
     return await work(join(tree, prefix));
   } finally {
-    await tryGit(folder, "worktree", "remove", "--force", tree);
-    await rm(temporary, { recursive: true, force: true });
+    for (const signal of signals) process.off(signal, stop);
+    clear();
   }
 }

@@ -206,4 +206,6 @@ const reply = (message: Answer) => process.send?.(message, () => process.exit(0)
 
 // What goes wrong inside an Output comes out here.
 process.on("unhandledRejection", (error) => reply({ fault: describe(error) }));
+// Nobody waits for the answer any more.
+process.once("disconnect", () => process.exit(1));
 process.once("message", (message) => void answer(message).then(reply));

@@ -1,4 +1,14 @@
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
@@ -134,6 +144,25 @@ describe("what it reads and writes", () => {
     expect(stdout).toContain("seen: (none) → undefined undefined false");
     expect(repo.git("status", "--porcelain")).toBe("");
     expect(repo.git("worktree", "list").trim().split("\n")).toHaveLength(1);
+  });
+
+  test("is left as it was when it is interrupted", async () => {
+    repo.branch("interrupted");
+    repo.edit(
+      "index.ts",
+      "const settings",
+      "await new Promise((done) => setTimeout(done, 60_000));\nconst settings",
+    );
+    repo.commit("take long");
+    const main = join(process.cwd(), "preview/main.ts");
+    const child = spawn(process.execPath, [main, "--stack", "dev"], { cwd: repo.folder, stdio: "ignore" });
+    const worktrees = () => repo.git("worktree", "list").trim().split("\n").length;
+    // git writes the index last.
+    await vi.waitUntil(() => existsSync(join(repo.folder, ".git/worktrees/base/index")), { timeout: 60_000 });
+    expect(worktrees()).toBe(2);
+    child.kill("SIGTERM");
+    const [code] = await once(child, "exit");
+    expect({ code, worktrees: worktrees() }).toEqual({ code: 130, worktrees: 1 });
   });
 
   test("are the base's own dependencies where its lock file names others", async () => {
