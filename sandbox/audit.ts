@@ -5,9 +5,11 @@ import { AppsV1Api, Exec, type KubeConfig, type V1Status } from "@kubernetes/cli
 
 import { type Entry, parseAnchor, type Verdict } from "../services/audit-receiver/trail.ts";
 import { pseudonym } from "../services/signed-url-api/issuance.ts";
+import { type Issue, issueLine, readIssues } from "./audit-issues.ts";
 import { devCluster, stackNamespace } from "./dev-cluster.ts";
 
-const usage = `What was done in storage, by whom: the audit trail, out of the receiver's pod.
+const usage = `What was done in storage, by whom: the audit trail, out of the receiver's pod. Between its entries, and never
+with --bucket: which URLs the API gave to whom, out of its pods' logs, as far back as those are kept.
 
 npm run audit                       every entry
         -- --bucket NAME            of one bucket
@@ -71,9 +73,17 @@ export function sinceTime(text: string, now: number = Date.now()): string {
   return new Date(text).toISOString();
 }
 
-/** An entry for a person to read. A client chose some of it, so nothing in it may steer a terminal. */
-export function entryLine(entry: Entry): string {
-  const who = entry.subject === "" ? entry.accessKey : `${entry.accessKey} for ${entry.subject}`;
+/**
+ * An entry for a person to read. A client chose some of it, so nothing in it may steer a terminal.
+ *
+ * @param names - users by their pseudonyms, as far as they are known
+ */
+export function entryLine(entry: Entry, names: ReadonlyMap<string, string> = new Map()): string {
+  const url = entry.issuance === "" ? "" : ` by ${entry.issuance}`;
+  const who =
+    entry.subject === ""
+      ? entry.accessKey
+      : `${entry.accessKey} for ${names.get(entry.subject) ?? entry.subject}${url}`;
   const what = `${entry.bucket}/${entry.object}`.replace(/^\/$|\/$/, "");
   const size = entry.tx > 0 ? ` ${entry.tx} B` : "";
   const line = `${entry.time.slice(0, 19)}Z  ${entry.statusCode || "---"}  ${entry.name}  ${what}  ${who || "nobody"}  from ${entry.remotehost || "inside"}${size}`;
@@ -127,10 +137,25 @@ async function main(): Promise<void> {
     const issuer = values.issuer ?? (await tokenIssuer(cluster, namespace));
     filters.push("--user", values.user, "--user", pseudonym(issuer, values.user));
   }
+  const issues = await readIssues(cluster, namespace);
+  const names = new Map(issues.map(({ pseudonym, subject }) => [pseudonym, subject]));
+  const since = values.since === undefined ? "" : sinceTime(values.since);
+  const asked = issues.filter(
+    ({ jobId, subject, time }) =>
+      values.bucket === undefined &&
+      jobId === (values.job ?? jobId) &&
+      subject === (values.user ?? subject) &&
+      time >= since,
+  );
+  const print = (text: string): void => void process.stdout.write(`${text}\n`);
+  const printIssue = (issue: Issue): void =>
+    print(values.json ? JSON.stringify({ name: "URL issued", ...issue }) : issueLine(issue));
   await readTrail(cluster, namespace, filters, (line) => {
     const entry: Entry = JSON.parse(line);
-    process.stdout.write(`${values.json ? line : entryLine(entry)}\n`);
+    while ((asked[0]?.time ?? "9") <= entry.time) asked.splice(0, 1).forEach(printIssue);
+    print(values.json ? line : entryLine(entry, names));
   });
+  asked.forEach(printIssue);
 }
 
 async function verifyChain(
