@@ -14,7 +14,7 @@ npx pulumi preview --stack "$stack" --refresh --run-program --expect-no-changes 
   --non-interactive --color never >"$log" 2>&1 || code=$?
 cat "$log"
 number=$(gh issue list --state open --search "in:title \"$title\"" --json number,title \
-  --jq ".[] | select(.title == \"$title\") | .number" | head -n 1)
+  --jq ".[] | select(.title == \"$title\") | .number" | sed -n 1p)
 
 if [ "$code" -eq 0 ]; then
   echo "stack $stack is as declared"

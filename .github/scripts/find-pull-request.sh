@@ -6,4 +6,4 @@ set -euo pipefail
 
 gh api --method GET "repos/$GITHUB_REPOSITORY/pulls" --raw-field state=open \
   --raw-field "head=$HEAD_OWNER:$HEAD_BRANCH" \
-  --jq ".[] | select(.head.sha == env.HEAD_SHA) | .number" | head -n 1
+  --jq ".[] | select(.head.sha == env.HEAD_SHA) | .number" | sed -n 1p
