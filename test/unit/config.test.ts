@@ -107,6 +107,11 @@ describe("a fault names its key, its value and the remedy", () => {
       /minio\.replicas = 3: cannot be erasure coded/,
     ],
     [
+      "a root that is neither in nor out",
+      { minio: { storage: "8Gi", rootAccess: "on" } },
+      /minio\.rootAccess = "on": must be bootstrap \(until the stack is deployed\) or off/,
+    ],
+    [
       "quotas that the drives cannot hold",
       { minio: { storage: "2Gi" } },
       /minio\.storage = "2Gi": holds less than the buckets' quotas/,
