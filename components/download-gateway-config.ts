@@ -1,3 +1,5 @@
+import { tls12Suites } from "../services/tls.ts";
+
 /** What one client address may take. Beyond it the answer is 429. */
 export interface Limits {
   /** Downloads at once. */
@@ -91,16 +93,6 @@ const logFields = {
 
 /** What pages that read Cloud Optimized GeoTIFFs by range need to see of an answer. */
 const exposedHeaders = ["Accept-Ranges", "Content-Disposition", "Content-Range", "ETag", "Last-Modified"];
-
-/** Mozilla's "intermediate" for TLS 1.2, guidelines 5.8; the 1.3 suites are OpenSSL's own, the same three. */
-const ciphers = [
-  "ECDHE-ECDSA-AES128-GCM-SHA256",
-  "ECDHE-RSA-AES128-GCM-SHA256",
-  "ECDHE-ECDSA-AES256-GCM-SHA384",
-  "ECDHE-RSA-AES256-GCM-SHA384",
-  "ECDHE-ECDSA-CHACHA20-POLY1305",
-  "ECDHE-RSA-CHACHA20-POLY1305",
-];
 
 /**
  * The raw request target that may pass: `/<bucket>/jobs/<id>/<name>` with the parameters of a signature. Segments are
@@ -236,7 +228,7 @@ ${trustedProxies.map((range) => `  set_real_ip_from ${range};\n`).join("")}  rea
     ssl_certificate $tls_dir/tls.crt;
     ssl_certificate_key $tls_dir/tls.key;
     ssl_protocols TLSv1.2 TLSv1.3;
-    ssl_ciphers ${ciphers.join(":")};
+    ssl_ciphers ${tls12Suites.join(":")};
     ssl_ecdh_curve X25519:prime256v1:secp384r1;
     ssl_prefer_server_ciphers off;
     ssl_session_cache shared:tls:10m;

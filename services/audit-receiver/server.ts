@@ -3,6 +3,7 @@ import { readFile } from "node:fs/promises";
 import { createServer } from "node:https";
 import { join } from "node:path";
 import { inspect } from "node:util";
+import { serverTls } from "../tls.ts";
 import { createApp } from "./app.ts";
 import { startForwarding } from "./forward.ts";
 import { openJournal } from "./journal.ts";
@@ -46,11 +47,11 @@ const app = createApp({
 });
 // A body that does not come holds memory from others.
 const limits = { keepAliveTimeout: 65_000, requestTimeout: 30_000 };
-const server = createServer({ ...readKeyPair(), minVersion: "TLSv1.2", ...limits }, app);
+const server = createServer({ ...readKeyPair(), ...serverTls, ...limits }, app);
 
 watchFile(certificate, { interval: CERTIFICATE_POLL, persistent: false }, () => {
   try {
-    server.setSecureContext({ ...readKeyPair(), minVersion: "TLSv1.2" });
+    server.setSecureContext({ ...readKeyPair(), ...serverTls });
     log("info", "took up the renewed certificate");
   } catch (error) {
     log("error", "the renewed certificate cannot be used; the former one stays", error);

@@ -8,6 +8,7 @@ import { createSecureContext } from "node:tls";
 
 import { createLocalJWKSet, type JWTVerifyGetKey } from "jose";
 
+import { serverTls } from "../tls.ts";
 import { buildApp, createListener, TLS_MIN_VERSION } from "./app.ts";
 import { createDownloads } from "./downloads.ts";
 import { createHttpsGet } from "./https-get.ts";
@@ -127,7 +128,7 @@ export async function startServer(settings: Settings, logStream?: Writable): Pro
     ["tls.crt", "tls.key"].map((name) => join(settings.TLS_DIR, name)),
     (cert, key) => {
       // Throws when key and certificate don't belong together.
-      const context = { cert, key, minVersion: TLS_MIN_VERSION } as const;
+      const context = { cert, key, ...serverTls };
       listener.setSecureContext(context);
       metricsServer.setSecureContext(context);
     },

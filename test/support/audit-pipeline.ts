@@ -35,6 +35,8 @@ export interface Pipeline {
   /** Ends it at once. */
   readonly killReceiver: () => Promise<void>;
   readonly receiverPid: () => number;
+  /** Its own address, past the way between. */
+  readonly receiverOrigin: string;
   /** How often each request is in the trail, by its id. */
   readonly stored: () => Promise<ReadonlyMap<string, number>>;
   /** One signed download. @returns MinIO's id of the request */
@@ -198,6 +200,7 @@ export async function startPipeline(
     startReceiver,
     killReceiver,
     receiverPid: () => receiver?.pid ?? 0,
+    receiverOrigin: `https://localhost:${receiverPort}`,
     stored: () => storedRequests(data),
     get,
     load,
