@@ -31,6 +31,8 @@ const answers: Readonly<Record<string, string>> = {
   cert_expirationStatus:
     "these certificates are made for the test; `npm run verify` tells the stack's days left",
   cert_notAfter: "as before",
+  TLS_session_ticket:
+    "MinIO is in Go, whose ticket keys are in memory only and turn daily, whatever the ticket says",
   engine_problem: "the scanner's own OpenSSL lacks GOST",
 };
 
