@@ -1,5 +1,5 @@
 import { execFile } from "node:child_process";
-import { existsSync, readFileSync, symlinkSync } from "node:fs";
+import { readFileSync, symlinkSync } from "node:fs";
 import { join } from "node:path";
 import { isDeepStrictEqual, promisify } from "node:util";
 
@@ -19,9 +19,6 @@ const lockSchema = z.looseObject({
  * @throws Fault when they cannot be had.
  */
 export async function provideDependencies(head: string, base: string): Promise<string> {
-  if (!existsSync(join(head, "node_modules"))) {
-    throw new Fault("the dependencies are not installed: run npm ci");
-  }
   if (isDeepStrictEqual(runtimePackages(head), runtimePackages(base))) {
     symlinkSync(join(head, "node_modules"), join(base, "node_modules"), "dir");
     return "same as here";

@@ -1,5 +1,14 @@
 import { execFileSync, spawn } from "node:child_process";
-import { cpSync, mkdtempSync, readFileSync, realpathSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import {
+  cpSync,
+  existsSync,
+  mkdtempSync,
+  readFileSync,
+  realpathSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
@@ -7,24 +16,21 @@ import { parse, stringify } from "yaml";
 
 const root = process.cwd();
 
-/** What a program needs besides its dependencies. */
-const programFiles = [
-  "index.ts",
-  "config.ts",
-  "components",
-  "Pulumi.yaml",
-  "Pulumi.dev.yaml",
-  "Pulumi.prod.yaml",
-  "package.json",
-  "package-lock.json",
-];
+/** The project's files, those that are not committed yet among them. */
+function projectFiles(): string[] {
+  const listed = execFileSync("git", ["ls-files", "-z", "--cached", "--others", "--exclude-standard"], {
+    cwd: root,
+    encoding: "utf8",
+  });
+  return listed.split("\0").filter((file) => file !== "" && existsSync(join(root, file)));
+}
 
-/** A clone of nothing but the program, on its branch "main", to try changes on. */
+/** A copy of the project, on its branch "main", to try changes on. */
 export class PreviewRepo {
   readonly folder = realpathSync(mkdtempSync(join(tmpdir(), "geocrop-repo-")));
 
   constructor() {
-    for (const file of programFiles) cpSync(join(root, file), join(this.folder, file), { recursive: true });
+    for (const file of projectFiles()) cpSync(join(root, file), join(this.folder, file));
     symlinkSync(join(root, "node_modules"), join(this.folder, "node_modules"));
     this.git("init", "--quiet", "--initial-branch=main");
     writeFileSync(join(this.folder, ".git/info/exclude"), "node_modules\n");
@@ -57,10 +63,10 @@ export class PreviewRepo {
   /** Merges settings into a stack file, by key. */
   set(stack: string, change: StackChange): void {
     const path = join(this.folder, `Pulumi.${stack}.yaml`);
-    const file: { config: Record<string, Record<string, unknown>> } = parse(readFileSync(path, "utf8"));
+    const file: { config: Record<string, unknown> } = parse(readFileSync(path, "utf8"));
     for (const [key, values] of Object.entries(change)) {
       const name = `geocrop-storage:${key}`;
-      file.config[name] = { ...file.config[name], ...values };
+      file.config[name] = typeof values === "string" ? values : merged(file.config[name], values);
     }
     writeFileSync(path, stringify(file));
   }
@@ -78,8 +84,12 @@ export class PreviewRepo {
   }
 }
 
-/** Settings by key. */
-export type StackChange = Readonly<Record<string, Readonly<Record<string, unknown>>>>;
+/** Settings by key; those with parts are merged. */
+export type StackChange = Readonly<Record<string, string | Readonly<Record<string, unknown>>>>;
+
+function merged(former: unknown, values: Readonly<Record<string, unknown>>): Record<string, unknown> {
+  return typeof former === "object" && former !== null ? { ...former, ...values } : { ...values };
+}
 
 export interface Outcome {
   readonly code: number | null;

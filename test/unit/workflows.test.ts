@@ -1,4 +1,4 @@
-import { cpSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
@@ -69,9 +69,6 @@ describe("the scripts of the workflows, with stand-ins for what they call", () =
 
   beforeAll(() => {
     repo = new PreviewRepo();
-    for (const part of [".github", "preview", "policy"])
-      cpSync(part, join(repo.folder, part), { recursive: true });
-    repo.commit("with the workflows");
     tools = join(repo.folder, ".git/tools");
     mkdirSync(tools);
   });
