@@ -17,7 +17,8 @@ const newestBytes = 4 * 1024 * 1024;
 const tail = `
 const fs = require("node:fs");
 const [dir, bound] = process.argv.slice(1);
-const names = fs.readdirSync(dir).filter((name) => /^audit-.*\\.ndjson$/.test(name)).sort().reverse();
+const stems = fs.readdirSync(dir).flatMap((name) => /^(audit-.*)\\.ndjson$/.exec(name)?.[1] ?? []);
+const names = stems.sort().reverse().map((stem) => stem + ".ndjson");
 let left = Number(bound);
 const parts = [];
 for (const name of names) {
