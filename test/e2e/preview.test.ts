@@ -10,6 +10,8 @@ import { bringUp } from "./bring-up.ts";
 import { command, findCli, layout } from "./engines.ts";
 import { namespaceExists, sandboxCluster } from "./live.ts";
 
+const namespace = "geocrop-e2e-preview";
+
 /** A pull request's changes, each with how many resources of which fate there are at least. */
 const changes: readonly [what: string, change: StackChange, least: Record<string, number>][] = [
   ["a raised quota", { buckets: { "geocrop-models": { quota: "1200Mi" } } }, { update: 1 }],
@@ -17,10 +19,17 @@ const changes: readonly [what: string, change: StackChange, least: Record<string
   ["another volume size", { minio: { storage: "9Gi" } }, { replace: 1, update: 20 }],
   ["a bucket that goes", { buckets: { "geocrop-spare": undefined } }, { delete: 3 }],
   ["keys that turn", { credentials: { generation: 2 } }, { create: 10, update: 5 }],
+  [
+    "another name outside",
+    { downloads: { publicUrl: "https://downloads.example.org" } },
+    { replace: 2, update: 1 },
+  ],
+  ["more pods", { api: { replicas: 2 } }, { update: 1 }],
+  ["another size of the audit volume", { audit: { storage: "2Gi" } }, { replace: 1 }],
+  ["another namespace", { namespace: `${namespace}-2` }, { replace: 40 }],
   ["another way in", { api: { expose: { type: "ClusterIP" } } }, { update: 1 }],
 ];
 
-const namespace = "geocrop-e2e-preview";
 const address = "10.213.77.2";
 const ports = { api: 30493, downloads: 30494, tunnel: 39019 };
 const at = (port: number) => ({
