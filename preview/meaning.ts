@@ -1,5 +1,6 @@
 import type { Change, OptionChange } from "./plan.ts";
 import { at, isWithin } from "./properties.ts";
+import { isKnownType } from "./replacement.ts";
 import type { Json, Resource } from "./recording.ts";
 import { kindOf, liveName } from "./titles.ts";
 
@@ -161,6 +162,8 @@ export function meaningOf(change: Change): Meaning {
     notes.unshift(
       "it is protected: the update is refused until protect is off (config protectData, or pulumi state unprotect)",
     );
+  if (change.operation === "update" && !isKnownType(change.resource.type))
+    notes.push("what this type cannot change in place is not known here: it may be replaced");
   return { risks: told(riskRules), interruptions: told(interruptionRules), notes };
 }
 

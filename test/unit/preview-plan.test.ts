@@ -340,6 +340,14 @@ describe("the meaning of a change on a live stack", () => {
       "interruptions",
     ],
   ];
+  test("of a type that no rule is known of is told with a doubt", () => {
+    const group = (name: string) => resource("minio:index/iamGroup:IamGroup", "g", { name });
+    const [change] = plan(program(group("a")), program(group("b"))).changes;
+    expect(change === undefined ? [] : meaningOf(change).notes).toEqual([
+      expect.stringContaining("it may be replaced"),
+    ]);
+  });
+
   test.each(cases)("%s", (_, before, after, told, part) => {
     const [change] = plan(
       program(...(before === undefined ? [] : [before])),
