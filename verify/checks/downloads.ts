@@ -8,7 +8,8 @@ import { minioRegion } from "../../components/minio-server.ts";
 import { mintToken } from "../../sandbox/token.ts";
 import { createPresigner } from "../../services/signed-url-api/presign.ts";
 import type { Check } from "../check.ts";
-import { errorCode } from "../minio.ts";
+import { type Call, errorCode, type KeyPair } from "../minio.ts";
+import { copyBySignedPut, forgedArchive, forgedPut } from "../replays.ts";
 import type { Target } from "../target.ts";
 
 /** One job for all runs: no identity of a protected stack may delete what it leaves. */
@@ -141,6 +142,43 @@ export const downloadChecks: readonly Check[] = [
         seen: `owner 200, for ${left.toFixed(0)} minutes; stranger 404, no token 401, changed, unsigned, expired and over-long URLs 403`,
         faults,
       };
+    },
+  },
+  {
+    id: "downloads.replays",
+    proves:
+      "an attacker's known ways into MinIO (CVE-2026-97731, -40344, -41145) are closed, whichever MinIO runs",
+    how: "sends made-up signatures and unsigned copy sources: to MinIO with the signer's key, which every URL shows, and to the download gateway with the worker's, which may write",
+    remedy:
+      "see identities.policies: the signer must not write; run a maintained MinIO (docs/decisions/0003)",
+    async run(target) {
+      const [signer, worker] = await Promise.all([
+        target.credentials("api-signer"),
+        target.credentials("worker"),
+      ]);
+      const path = `/${resultsBucket}/jobs/${job}/replayed`;
+      const source = `/${resultsBucket}/jobs/${job}/job.json`;
+      const replays = async (pair: KeyPair, origin: string): Promise<Call[]> => [
+        forgedPut(pair.accessKey, path),
+        forgedArchive(pair.accessKey, path),
+        await copyBySignedPut(pair, origin, path, source),
+      ];
+      const { publicUrl } = target.settings.downloads;
+      const ways = [
+        ["MinIO", await target.https("minio"), signer, `https://${target.hostOf("minio")}`],
+        ["the download gateway", await target.https("geocrop-downloads"), worker, publicUrl],
+      ] as const;
+      // The gateway may stumble over the body before it looks at the method.
+      const refusals = new Set([403, 405, 413]);
+      const faults: string[] = [];
+      for (const [name, https, pair, origin] of ways) {
+        const { host } = new URL(origin);
+        for (const { method = "PUT", path: sent, headers, body } of await replays(pair, origin)) {
+          const { status } = await https.request(method, sent, { ...headers, host }, body);
+          if (!refusals.has(status)) faults.push(`${name} answers ${status} to a replay of a known hole`);
+        }
+      }
+      return { seen: "3 replays to each of MinIO and the gateway, all refused", faults };
     },
   },
 ];
