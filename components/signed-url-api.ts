@@ -5,6 +5,7 @@ import { tlsSecretName } from "./certificates.ts";
 import { credentialsSecretName } from "./credentials.ts";
 import { exposedPort, type Exposure, routeTo } from "./exposure.ts";
 import { minioRegion } from "./minio-server.ts";
+import { bytesOf } from "./quantity.ts";
 import type { TokenRules } from "./token-issuer.ts";
 import {
   httpsProbe,
@@ -162,10 +163,20 @@ export class SignedUrlApi extends pulumi.ComponentResource {
   }
 }
 
+/**
+ * Node's heap, so that the whole process stays within its memory: half of it for what lives, little for what is new.
+ * By itself Node sees a heap of the container's whole limit, and is killed before it cleans up.
+ */
+export function heapFlags(memory: string): string[] {
+  const half = Math.floor(bytesOf(memory) / 2 / 1024 ** 2);
+  return [`--max-old-space-size=${half}`, "--max-semi-space-size=4"];
+}
+
 /** The container's settings; none of them is secret. */
 function environment(args: SignedUrlApiArgs): [name: string, value: string][] {
   const { tokens, adminClaim, allowedOrigins, rateLimits } = args;
   return [
+    ["NODE_OPTIONS", heapFlags(args.resources.memory).join(" ")],
     ["PORT", String(port)],
     ["METRICS_PORT", String(metricsPort)],
     ["TLS_DIR", "/etc/geocrop/tls"],

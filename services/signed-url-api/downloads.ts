@@ -10,7 +10,7 @@ import type { User } from "./tokens.ts";
 export const WINDOW_SECONDS = 300;
 
 /** Answers remembered at once, about 2 KiB each. */
-const MOST_ANSWERS = 10_000;
+const MOST_ANSWERS = 2000;
 
 /** What a user wants to download, and how. */
 export interface Wish {
@@ -31,6 +31,8 @@ export interface Download {
   expiresAt: string;
   /** The answer's JSON. Kept as text: it is sent again and again. */
   json: string;
+  /** Its length in UTF-8. */
+  bytes: number;
 }
 
 /** Hands out URLs. */
@@ -94,7 +96,7 @@ export function createDownloads(options: DownloadsOptions): Downloads {
       content_type: result.contentType,
       filename,
     });
-    return { url, issuance, expiresAt: expires, json };
+    return { url, issuance, expiresAt: expires, json, bytes: Buffer.byteLength(json) };
   };
 
   return {

@@ -66,9 +66,10 @@ export function createFastLane(options: FastLaneOptions) {
       "x-request-id": id,
       ratelimit: `"subject";r=${remaining};t=0`,
       "content-type": "application/json; charset=utf-8",
-      "content-length": Buffer.byteLength(download.json),
+      "content-length": download.bytes,
     });
-    response.end(download.json);
+    // ASCII, as it nearly always is, is the same in Latin-1, which Node writes faster.
+    response.end(download.json, download.bytes === download.json.length ? "latin1" : "utf8");
     answered((performance.now() - began) / 1000);
     return true;
   };

@@ -10,7 +10,7 @@ import type { User } from "./tokens.ts";
 export const JOB_MEMORY_MS = 30_000;
 
 /** Jobs remembered at once; each is a few hundred bytes. */
-const MOST_JOBS = 50_000;
+const MOST_JOBS = 10_000;
 
 /** No refusal is told sooner than this many milliseconds after its question, whatever storage took to answer. */
 const REFUSAL_MS = 20;

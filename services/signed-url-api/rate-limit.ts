@@ -1,5 +1,5 @@
 /** Callers remembered by one limit; past that, the one known for the longest time starts afresh. */
-const MOST_CALLERS = 50_000;
+const MOST_CALLERS = 20_000;
 
 /** What a limit says to one request. */
 export interface Allowance {

@@ -59,7 +59,7 @@ const CLOCK_TOLERANCE_SECONDS = 5;
 export const TOKEN_MEMORY_MS = 30_000;
 
 /** Verified tokens remembered at once. */
-const MOST_TOKENS = 20_000;
+const MOST_TOKENS = 5000;
 
 /** Characters. Longer ones aren't looked at; Node takes no header of more than 16 KiB anyway. */
 const LONGEST_TOKEN = 8192;
