@@ -1,0 +1,54 @@
+import { once } from "node:events";
+import { connect } from "node:net";
+
+/**
+ * Asks at a fixed rate over open connections, whether or not answers have come, and hands back how long each took from
+ * the moment it was due: a slow answer delays no measurement of the next.
+ *
+ * @param rate - requests a second
+ * @returns milliseconds, in order
+ */
+export async function steadyLoad(
+  port: number,
+  token: string,
+  rate: number,
+  seconds: number,
+): Promise<number[]> {
+  const question = (n: number): string =>
+    `GET /api/v1/results/job-${n % 100}/download HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer ${token}\r\n\r\n`;
+  const took: number[] = [];
+  const idle = await Promise.all(
+    Array.from({ length: 64 }, async () => {
+      const socket = connect(port, "127.0.0.1").setNoDelay();
+      await once(socket, "connect");
+      const place = { socket, due: 0 };
+      let missing = "";
+      socket.on("data", (chunk) => {
+        missing += chunk.toString("latin1");
+        // Every answer is one JSON object, which ends its body.
+        if (!missing.endsWith("}")) return;
+        missing = "";
+        took.push(performance.now() - place.due);
+        idle.push(place);
+      });
+      return place;
+    }),
+  );
+  const places = [...idle];
+  const began = performance.now();
+  const all = rate * seconds;
+  for (let sent = 0; sent < all;) {
+    const due = Math.min(all, Math.floor(((performance.now() - began) * rate) / 1000));
+    while (sent < due) {
+      const place = idle.shift();
+      if (place === undefined) break;
+      place.due = began + (sent * 1000) / rate;
+      place.socket.write(question(sent));
+      sent += 1;
+    }
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+  while (took.length < all) await new Promise((resolve) => setTimeout(resolve, 10));
+  for (const { socket } of places) socket.destroy();
+  return took;
+}
