@@ -299,7 +299,8 @@ ${Object.entries(passedHeaders)
       proxy_buffers 4 64k;
       proxy_busy_buffers_size 128k;
       proxy_max_temp_file_size 0;
-      proxy_connect_timeout 5s;
+      # Handshakes too: on a busy machine many at once take their time, and a MinIO that is away refuses at once.
+      proxy_connect_timeout 10s;
       proxy_read_timeout 60s;
 
       proxy_hide_header Strict-Transport-Security;
