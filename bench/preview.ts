@@ -1,7 +1,8 @@
 /**
- * A `pulumi preview` of the dev stack that changes nothing, against two empty programs, in turn: one that runs as
- * ours does, and one in Pulumi's own TypeScript mode, as `pulumi new` makes it. `npm run bench:preview` needs a Pulumi
- * CLI with its plugins on PATH and the sandbox running.
+ * A `pulumi preview` of the dev stack that changes nothing, against three other programs, in turn: an empty one that
+ * runs as ours does, an empty one in Pulumi's own TypeScript mode, and one with a single resource of each of three of
+ * our four providers, which tells what starting plugins costs. `npm run bench:preview` needs a Pulumi CLI with its
+ * plugins on PATH and the sandbox running.
  */
 import { mkdirSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -17,8 +18,17 @@ if ("missing" in cli) {
 }
 const binary = cli.command;
 
-/** Makes an empty project with a stack, and hands back how to preview it. */
-async function emptyProject(name: string, runtime: string, packageFields: object) {
+const empty = 'import * as pulumi from "@pulumi/pulumi";\nvoid pulumi;\n';
+const threeProviders = `import * as kubernetes from "@pulumi/kubernetes";
+import * as random from "@pulumi/random";
+import * as tls from "@pulumi/tls";
+new kubernetes.core.v1.ConfigMap("one", { metadata: { name: "bench-preview", namespace: "default" } });
+new random.RandomString("one", { length: 8 });
+new tls.PrivateKey("one", { algorithm: "ECDSA" });
+`;
+
+/** Makes a small project with a stack, and hands back how to preview it and how to take it away. */
+async function smallProject(name: string, runtime: string, packageFields: object, program: string) {
   const folder = join(layout.data, "bench", name);
   rmSync(folder, { recursive: true, force: true });
   mkdirSync(join(folder, "state"), { recursive: true });
@@ -29,7 +39,7 @@ async function emptyProject(name: string, runtime: string, packageFields: object
     join(folder, "tsconfig.json"),
     '{"compilerOptions":{"strict":true,"target":"es2020","module":"commonjs","moduleResolution":"node10","ignoreDeprecations":"6.0","types":["node"]},"files":["index.ts"]}',
   );
-  writeFileSync(join(folder, "index.ts"), 'import * as pulumi from "@pulumi/pulumi";\nvoid pulumi;\n');
+  writeFileSync(join(folder, "index.ts"), program);
   writeFileSync(join(folder, "Pulumi.yaml"), `name: ${name}\nruntime:\n  name: nodejs\n${runtime}`);
   const environment = {
     PULUMI_BACKEND_URL: `file://${join(folder, "state")}`,
@@ -40,13 +50,16 @@ async function emptyProject(name: string, runtime: string, packageFields: object
     command(binary, [...args, "--non-interactive"], environment, folder).done;
   await run("stack", "select", "--create", "dev");
   await run("up", "--yes", "--skip-preview");
-  return () => run("preview", "--expect-no-changes");
+  return {
+    preview: () => run("preview", "--expect-no-changes"),
+    destroy: () => run("destroy", "--yes", "--skip-preview"),
+  };
 }
 
-const stripped = await emptyProject("empty-stripped", "  options: { typescript: false }\n", {
-  type: "module",
-});
-const compiled = await emptyProject("empty-compiled", "  options: { typescript: true }\n", {});
+const ours = "  options: { typescript: false }\n";
+const stripped = await smallProject("empty-stripped", ours, { type: "module" }, empty);
+const compiled = await smallProject("empty-compiled", "  options: { typescript: true }\n", {}, empty);
+const plugins = await smallProject("three-providers", ours, { type: "module" }, threeProviders);
 
 const stack = cliStack(binary);
 await stack.up();
@@ -58,29 +71,35 @@ async function timed(run: () => Promise<{ code: number | null; output: string }>
   return performance.now() - began;
 }
 
-const ratios: { stripped: number; compiled: number }[] = [];
-process.stdout.write(
-  "| round | empty, types stripped by Node | empty, Pulumi's TypeScript mode | dev stack | ratios |\n| --- | --- | --- | --- | --- |\n",
-);
 const file = join(cliPlace.folder, "Pulumi.dev.yaml");
+const contenders = {
+  "empty, types stripped by Node": stripped.preview,
+  "empty, Pulumi's TypeScript mode": compiled.preview,
+  "three providers, a resource each": plugins.preview,
+  "dev stack": () => pulumi(binary, ["preview", "--expect-no-changes"], file).done,
+};
 const seconds = (milliseconds: number): string => `${(milliseconds / 1000).toFixed(2)} s`;
+const median = (values: readonly number[]): number =>
+  values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)] ?? Number.NaN;
+
+const taken = Object.keys(contenders).map((): number[] => []);
+process.stdout.write(
+  `| round | ${Object.keys(contenders).join(" | ")} |\n|${" --- |".repeat(taken.length + 1)}\n`,
+);
 for (let round = 0; round <= rounds; round += 1) {
-  const noTypes = await timed(stripped);
-  const typed = await timed(compiled);
-  const dev = await timed(() => pulumi(binary, ["preview", "--expect-no-changes"], file).done);
+  const times: number[] = [];
+  for (const preview of Object.values(contenders)) times.push(await timed(preview));
   // The first round warms the file cache.
   if (round === 0) continue;
-  const ratio = { stripped: dev / noTypes, compiled: dev / typed };
-  ratios.push(ratio);
-  process.stdout.write(
-    `| ${round} | ${seconds(noTypes)} | ${seconds(typed)} | ${seconds(dev)} | ${ratio.stripped.toFixed(2)}, ${ratio.compiled.toFixed(2)} |\n`,
-  );
+  times.forEach((time, index) => taken[index]?.push(time));
+  process.stdout.write(`| ${round} | ${times.map(seconds).join(" | ")} |\n`);
 }
-const median = (values: number[]): string =>
-  (values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)] ?? Number.NaN).toFixed(2);
-process.stdout.write(
-  `\nmedian ratios: ${median(ratios.map((ratio) => ratio.stripped))} to an empty program run as ours, ${median(ratios.map((ratio) => ratio.compiled))} to one in Pulumi's TypeScript mode (bound 1.3)\n`,
-);
+process.stdout.write(`| median | ${taken.map((times) => seconds(median(times))).join(" | ")} |\n`);
+const dev = taken.at(-1) ?? [];
+const ratios = taken.map((times) => median(dev.map((time, round) => time / (times[round] ?? Number.NaN))));
+process.stdout.write(`| dev stack to it | ${ratios.map((ratio) => ratio.toFixed(2)).join(" | ")} |\n`);
+
 await stack.destroy();
+await plugins.destroy();
 rmSync(join(layout.data, "bench"), { recursive: true, force: true });
 process.exit(0);
