@@ -11,6 +11,7 @@ import {
   resourceRequirements,
   restrictedContainer,
   restrictedPod,
+  volumeClaim,
 } from "./workload.ts";
 
 const labels = podLabels("audit-receiver", "audit-log");
@@ -129,16 +130,7 @@ export class AuditLog extends pulumi.ComponentResource {
               ],
             },
           },
-          volumeClaimTemplates: [
-            {
-              metadata: { name: "trail" },
-              spec: {
-                accessModes: ["ReadWriteOnce"],
-                resources: { requests: { storage: args.storage } },
-                ...(args.storageClass === undefined ? {} : { storageClassName: args.storageClass }),
-              },
-            },
-          ],
+          volumeClaimTemplates: [volumeClaim("trail", args.storage, args.storageClass)],
         },
       },
       { parent: this, protect: args.protect, customTimeouts: { create: "3m", update: "5m", delete: "3m" } },

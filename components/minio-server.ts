@@ -13,6 +13,7 @@ import {
   restrictedContainer,
   restrictedPod,
   spread,
+  volumeClaim,
 } from "./workload.ts";
 
 export const minioLabels = podLabels("minio", "object-storage");
@@ -248,15 +249,4 @@ export function environmentFile(values: Readonly<Record<string, string>>): strin
   return Object.entries(values)
     .map(([name, value]) => `export ${name}="${value}"\n`)
     .join("");
-}
-
-function volumeClaim(name: string, storage: string, storageClass: string | undefined) {
-  return {
-    metadata: { name },
-    spec: {
-      accessModes: ["ReadWriteOnce"],
-      resources: { requests: { storage } },
-      ...(storageClass === undefined ? {} : { storageClassName: storageClass }),
-    },
-  };
 }

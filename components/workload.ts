@@ -80,3 +80,15 @@ export function httpsProbe(path: string, port: number) {
  * them (pulumi-kubernetes #1974). The workloads' own roll-outs tell when the stack is ready.
  */
 export const notAwaited = { "pulumi.com/skipAwait": "true" };
+
+/** A volume of its own for each pod of a StatefulSet. */
+export function volumeClaim(name: string, storage: string, storageClass: string | undefined) {
+  return {
+    metadata: { name },
+    spec: {
+      accessModes: ["ReadWriteOnce"],
+      resources: { requests: { storage } },
+      ...(storageClass === undefined ? {} : { storageClassName: storageClass }),
+    },
+  };
+}

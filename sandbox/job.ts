@@ -8,15 +8,13 @@ import { parseArgs } from "node:util";
 import { CoreV1Api, Exec, type KubeConfig, type V1Pod, type V1Status } from "@kubernetes/client-node";
 
 import { podLabels, restrictedPod, unprivilegedId } from "../components/workload.ts";
+import { isJobId } from "../services/signed-url-api/job-id.ts";
 import { devCluster, stackNamespace } from "./dev-cluster.ts";
 
 const usage = "usage: npm run job -- submit --owner NAME --job ID [--image IMAGE] RESULT.tif";
 
 /** The sandbox's build of images/job-client.Containerfile. */
 const defaultImage = "geocrop.sandbox/job-client:dev";
-
-/** Job ids as the API takes them (services/signed-url-api/job-id.ts). */
-const jobIdPattern = /^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$/;
 
 /** Milliseconds for a job's pod to be ready, its image pulled. */
 const patience = 120_000;
@@ -199,7 +197,7 @@ if (import.meta.main) {
     if (command !== "submit" || file === undefined || positionals.length > 2 || !owner || job === undefined) {
       throw new Error(usage);
     }
-    if (!jobIdPattern.test(job)) {
+    if (!isJobId(job)) {
       throw new Error(
         `--job ${job} is no job id: letters, digits, _ and -, at most 64, starting with a letter or digit`,
       );

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { parse, stringify } from "yaml";
 
 import { engineFacts } from "../../sandbox/engine.ts";
-import { layoutOf } from "../../sandbox/layout.ts";
+import { layoutOf, network } from "../../sandbox/layout.ts";
 import { runner } from "../../sandbox/run.ts";
 
 export const layout = layoutOf();
@@ -38,10 +38,8 @@ export interface Place {
   readonly tunnelPort: number;
 }
 
-const nodeAddress = "10.213.77.2";
-
 const at = (port: number) => ({
-  publicUrl: `https://${nodeAddress}:${port}`,
+  publicUrl: `https://${network.nodeAddress}:${port}`,
   expose: { type: "NodePort", nodePort: port },
 });
 
@@ -109,8 +107,8 @@ function stackAt(
   };
   return {
     namespace: place.namespace,
-    apiUrl: `https://${nodeAddress}:${place.apiPort}`,
-    downloadUrl: `https://${nodeAddress}:${place.downloadPort}`,
+    apiUrl: `https://${network.nodeAddress}:${place.apiPort}`,
+    downloadUrl: `https://${network.nodeAddress}:${place.downloadPort}`,
     up: async (change) => void (await engine.up(await file(change))),
     preview: async (change) => engine.preview(await file(change)),
     destroy: async () => void (await engine.destroy(await file())),
