@@ -3,40 +3,14 @@ import { describe, expect, test } from "vitest";
 import { meaningOf, optionRisk } from "../../preview/meaning.ts";
 import { planChanges } from "../../preview/plan.ts";
 import { diffProperties } from "../../preview/properties.ts";
-import {
-  secret,
-  unknown,
-  urnOf,
-  type JsonObject,
-  type Recording,
-  type Resource,
-} from "../../preview/recording.ts";
+import { secret, unknown, type JsonObject, type Recording, type Resource } from "../../preview/recording.ts";
 import { replacingPaths } from "../../preview/replacement.ts";
+import { resource } from "../support/preview-resource.ts";
 
 const statefulSet = "kubernetes:apps/v1:StatefulSet";
 const secretType = "kubernetes:core/v1:Secret";
 const bucketType = "minio:index/s3Bucket:S3Bucket";
 const mutable = { enableSecretMutable: "true", enableConfigMapMutable: "true" };
-
-function resource(type: string, name: string, inputs: JsonObject, change: Partial<Resource> = {}): Resource {
-  const parent = change.parent ?? "";
-  return {
-    urn: urnOf("dev", "project", parent, type, name),
-    type,
-    name,
-    parent,
-    custom: true,
-    provider: "",
-    inputs,
-    propertyDependencies: {},
-    protect: false,
-    retainOnDelete: false,
-    ignoreChanges: [],
-    replaceOnChanges: [],
-    aliases: [],
-    ...change,
-  };
-}
 
 const program = (...resources: Resource[]): Recording => ({ resources, outputs: {} });
 const plan = (before: Recording, after: Recording) => planChanges(before, after);

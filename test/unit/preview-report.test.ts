@@ -4,29 +4,12 @@ import { rules } from "../../policy/rules/index.ts";
 import { renderJson } from "../../preview/json.ts";
 import { renderMarkdown } from "../../preview/markdown.ts";
 import { planChanges } from "../../preview/plan.ts";
-import { secret, urnOf, type JsonObject, type Recording, type Resource } from "../../preview/recording.ts";
+import { secret, type Recording, type Resource } from "../../preview/recording.ts";
 import { exitCodeOf, reportOn, type Report } from "../../preview/report.ts";
 import { renderText } from "../../preview/text.ts";
+import { resource } from "../support/preview-resource.ts";
 
 const bucketType = "minio:index/s3Bucket:S3Bucket";
-
-function resource(type: string, name: string, inputs: JsonObject): Resource {
-  return {
-    urn: urnOf("dev", "project", "", type, name),
-    type,
-    name,
-    parent: "",
-    custom: true,
-    provider: "",
-    inputs,
-    propertyDependencies: {},
-    protect: false,
-    retainOnDelete: false,
-    ignoreChanges: [],
-    replaceOnChanges: [],
-    aliases: [],
-  };
-}
 
 const program = (...resources: Resource[]): Recording => ({ resources, outputs: {} });
 
