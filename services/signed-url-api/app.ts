@@ -2,7 +2,6 @@ import { randomUUID } from "node:crypto";
 import type { Server as HttpServer } from "node:http";
 import { createServer, type Server } from "node:https";
 import type { Socket } from "node:net";
-import type { Writable } from "node:stream";
 
 import cors from "@fastify/cors";
 import Fastify, { LogController, type FastifyReply, type FastifyRequest } from "fastify";
@@ -12,6 +11,7 @@ import { addDownloadRoutes, bodyProblems, DOWNLOAD_ROUTE, recordIssue } from "./
 import type { Downloads } from "./downloads.ts";
 import { createFastLane } from "./fast-lane.ts";
 import type { Jobs } from "./jobs.ts";
+import { createLogLines, type LogSink } from "./log-lines.ts";
 import type { Metrics } from "./metrics.ts";
 import { compileValidator, describeRoutes, type ZodTypes } from "./openapi.ts";
 import {
@@ -38,7 +38,7 @@ export interface AppOptions {
   /** False from SIGTERM on: probes fail, and each answer closes its connection. */
   ready: () => boolean;
   /** @default standard output */
-  logStream?: Writable;
+  logSink?: LogSink;
   /** Hears the requests. @default from `createListener` */
   listener?: HttpServer;
 }
@@ -79,20 +79,12 @@ const commonHeaders = {
 
 /** Builds the API, listening nowhere yet. */
 export async function buildApp(options: AppOptions) {
-  const {
-    settings,
-    tokens,
-    jobs,
-    downloads,
-    metrics,
-    ready,
-    logStream,
-    listener = createListener(),
-  } = options;
+  const { settings, tokens, jobs, downloads, metrics, ready, logSink, listener = createListener() } = options;
   const perAddress = createRateLimit(settings.RATE_PER_ADDRESS);
   const perSubject = createRateLimit(settings.RATE_PER_SUBJECT);
 
   const expirySeconds = settings.URL_EXPIRY_SECONDS;
+  const lines = createLogLines(logSink);
   const fastLane = createFastLane({
     tokens,
     jobs,
@@ -103,6 +95,7 @@ export async function buildApp(options: AppOptions) {
     ready,
     headers: commonHeaders,
     record: ({ id, ...issued }) => recordIssue(app.log, metrics, { reqId: id, ...issued }),
+    whenWritten: lines.whenWritten,
     answered: (seconds) => metrics.answered(DOWNLOAD_ROUTE, "GET", 200, seconds),
   });
   const app = Fastify({
@@ -111,9 +104,9 @@ export async function buildApp(options: AppOptions) {
         if (!fastLane(request, response)) handler(request, response);
       }),
     logger: {
-      timestamp: () => `,"time":"${new Date().toISOString()}"`,
+      timestamp: createTimestamp(),
       serializers: { err: describeError },
-      ...(logStream && { stream: logStream }),
+      stream: lines,
     },
     // Fastify's own lines hold the request target with its query; see the onResponse hook for ours.
     logController: new LogController({ disableRequestLogging: true }),
@@ -198,6 +191,7 @@ export async function buildApp(options: AppOptions) {
     jobs,
     downloads,
     metrics,
+    whenWritten: lines.whenWritten,
     expirySeconds,
     signIn,
     spend: (request, reply, cost) =>
@@ -271,5 +265,17 @@ function describeError(error: Error): { type: string; message: string; stack: st
     stack: error.stack ?? "",
     ...("code" in error && { code: error.code }),
     ...(error.cause instanceof Error && { cause: describeError(error.cause) }),
+  };
+}
+
+/** The time as log lines have it, spelled once a millisecond. */
+function createTimestamp(): () => string {
+  let latest = 0;
+  let text = "";
+  return () => {
+    const now = Date.now();
+    if (now !== latest) text = `,"time":"${new Date(now).toISOString()}"`;
+    latest = now;
+    return text;
   };
 }

@@ -6,6 +6,7 @@ import type { Download, Downloads } from "./downloads.ts";
 import { safeFilename } from "./filename.ts";
 import { isDownloadTarget, isJobId, JOB_ID } from "./job-id.ts";
 import type { Jobs } from "./jobs.ts";
+import type { LogLines } from "./log-lines.ts";
 import type { Metrics } from "./metrics.ts";
 import { answer, jobProblems, problems, redirect } from "./openapi.ts";
 import { bodyTooLarge, invalidJobId, unsupportedMediaType, type Problem } from "./problems.ts";
@@ -17,6 +18,8 @@ export interface DownloadRoutesOptions {
   jobs: Jobs;
   downloads: Downloads;
   metrics: Metrics;
+  /** Calls back once the log is written. */
+  whenWritten: LogLines["whenWritten"];
   /** Seconds, for who asks for nothing else. */
   expirySeconds: number;
   /** Tells who asks, within their limits. @throws Problem 401, 429, 503 */
@@ -44,7 +47,7 @@ interface Issue {
   download: Download;
 }
 
-/** The API's half of the audit trail: who is given which URL, written before it is sent. */
+/** The API's half of the audit trail: who is given which URL. To be written before the URL is sent. */
 export function recordIssue(log: FastifyBaseLogger, metrics: Metrics, issue: Issue): void {
   const { user, download, ...where } = issue;
   const { issuance, expiresAt } = download;
@@ -60,7 +63,7 @@ const checkPath = async ({ originalUrl }: FastifyRequest): Promise<void> => {
 
 /** The routes that hand out URLs. */
 export function addDownloadRoutes(app: App, options: DownloadRoutesOptions): void {
-  const { jobs, downloads, metrics, expirySeconds, signIn, spend, toProblem } = options;
+  const { jobs, downloads, metrics, whenWritten, expirySeconds, signIn, spend, toProblem } = options;
 
   const prepare = async (request: FastifyRequest, jobId: string, wish: Wish): Promise<Download> => {
     const user = request.getDecorator<User>("user");
@@ -77,9 +80,10 @@ export function addDownloadRoutes(app: App, options: DownloadRoutesOptions): voi
     });
   };
 
-  const record = (request: FastifyRequest, jobId: string, download: Download): void => {
+  const record = (request: FastifyRequest, jobId: string, download: Download): Promise<void> => {
     const user = request.getDecorator<User>("user");
     recordIssue(request.log, metrics, { address: request.ip, user, jobId, download });
+    return new Promise(whenWritten);
   };
 
   app.route({
@@ -106,11 +110,11 @@ export function addDownloadRoutes(app: App, options: DownloadRoutesOptions): voi
       const download = await prepare(request, jobId, request.query);
       const { redirect: wanted } = request.query;
       if (wanted === "true" || (wanted === undefined && !acceptsJson(request.headers.accept))) {
-        record(request, jobId, download);
+        await record(request, jobId, download);
         return reply.redirect(download.url, 302);
       }
       // A HEAD hands out none.
-      if (request.method === "GET") record(request, jobId, download);
+      if (request.method === "GET") await record(request, jobId, download);
       return reply.type("application/json; charset=utf-8").send(download.json);
     },
   });
@@ -132,7 +136,7 @@ export function addDownloadRoutes(app: App, options: DownloadRoutesOptions): voi
     handler: async (request, reply) => {
       const { job_id: jobId } = request.params;
       const download = await prepare(request, jobId, request.query);
-      record(request, jobId, download);
+      await record(request, jobId, download);
       return reply.redirect(download.url, 302);
     },
   });
@@ -163,7 +167,7 @@ export function addDownloadRoutes(app: App, options: DownloadRoutesOptions): voi
         try {
           if (!isJobId(jobId)) throw invalidJobId(JOB_ID);
           const download = await prepare(request, jobId, { expires_in: expiresIn });
-          record(request, jobId, download);
+          await record(request, jobId, download);
           return `${named}"download":${download.json}}`;
         } catch (error) {
           return `${named}"problem":${JSON.stringify(toProblem(error))}}`;

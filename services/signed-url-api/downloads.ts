@@ -70,10 +70,15 @@ export function windowOf(now: number, expiresIn: number): Window {
   return { start, expiresIn: Math.min(expiresIn + length, EXPIRY.max), end: start + length };
 }
 
-/** Signs URLs, and remembers each until its window ends or its job's result has been looked at anew. */
+/**
+ * Signs URLs, and remembers each until its window ends or its job's result has been looked at anew.
+ *
+ * An answer is kept from its second asking on. Most are asked for once, and storing those takes longer than
+ * signing: they live just long enough to be the garbage that is dearest to collect.
+ */
 export function createDownloads(options: DownloadsOptions): Downloads {
   const { bucket, presign, now = Date.now } = options;
-  const remembered = new ExpiringCache<{ result: Result; download: Download }>(MOST_ANSWERS, now);
+  const remembered = new ExpiringCache<{ result: Result; download?: Download }>(MOST_ANSWERS, now);
 
   const sign = ({ jobId, result, user, filename }: Wish, window: Window): Download => {
     const disposition = attachment(filename);
@@ -105,11 +110,11 @@ export function createDownloads(options: DownloadsOptions): Downloads {
       // Only the last part can hold a line feed.
       const key = `${jobId}\n${expiresIn}\n${filename}\n${user.subject}`;
       const known = remembered.get(key);
-      if (known?.result === result) return known.download;
-      const at = now();
-      const window = windowOf(at, expiresIn);
+      const again = known?.result === result;
+      if (again && known.download !== undefined) return known.download;
+      const window = windowOf(now(), expiresIn);
       const download = sign(wish, window);
-      remembered.set(key, { result, download }, window.end * 1000);
+      remembered.set(key, again ? { result, download } : { result }, window.end * 1000);
       return download;
     },
     forget: () => remembered.clear(),

@@ -5,6 +5,7 @@ import { acceptsJson } from "./accept.ts";
 import type { Download, Downloads } from "./downloads.ts";
 import type { Jobs } from "./jobs.ts";
 import { jobIdOfPlainDownload } from "./job-id.ts";
+import type { LogLines } from "./log-lines.ts";
 import type { RateLimit } from "./rate-limit.ts";
 import type { Tokens, User } from "./tokens.ts";
 
@@ -18,8 +19,10 @@ export interface FastLaneOptions {
   expirySeconds: number;
   ready: () => boolean;
   headers: Readonly<Record<string, string>>;
-  /** Writes the API's half of the audit trail. */
+  /** Logs the API's half of the audit trail. */
   record: (issued: { id: string; address: string; user: User; jobId: string; download: Download }) => void;
+  /** Calls back once that is written. */
+  whenWritten: LogLines["whenWritten"];
   /** Told what was answered, after so many seconds. */
   answered: (seconds: number) => void;
 }
@@ -34,8 +37,19 @@ export interface FastLaneOptions {
  * @returns whether it answered; if not, nothing was sent
  */
 export function createFastLane(options: FastLaneOptions) {
-  const { tokens, jobs, downloads, perAddress, perSubject, expirySeconds, ready, headers, record, answered } =
-    options;
+  const {
+    tokens,
+    jobs,
+    downloads,
+    perAddress,
+    perSubject,
+    expirySeconds,
+    ready,
+    whenWritten,
+    record,
+    answered,
+  } = options;
+  const commonHeaders = Object.entries(options.headers).flat();
 
   return (request: IncomingMessage, response: ServerResponse): boolean => {
     const began = performance.now();
@@ -61,16 +75,22 @@ export function createFastLane(options: FastLaneOptions) {
     });
     const id = randomUUID();
     record({ id, address, user, jobId, download });
-    response.writeHead(200, {
-      ...headers,
-      "x-request-id": id,
-      ratelimit: `"subject";r=${remaining};t=0`,
-      "content-type": "application/json; charset=utf-8",
-      "content-length": download.bytes,
+    whenWritten(() => {
+      response.writeHead(200, [
+        ...commonHeaders,
+        "x-request-id",
+        id,
+        "ratelimit",
+        `"subject";r=${remaining};t=0`,
+        "content-type",
+        "application/json; charset=utf-8",
+        "content-length",
+        String(download.bytes),
+      ]);
+      // ASCII, as it nearly always is, is the same in Latin-1, which Node writes faster.
+      response.end(download.json, download.bytes === download.json.length ? "latin1" : "utf8");
+      answered((performance.now() - began) / 1000);
     });
-    // ASCII, as it nearly always is, is the same in Latin-1, which Node writes faster.
-    response.end(download.json, download.bytes === download.json.length ? "latin1" : "utf8");
-    answered((performance.now() - began) / 1000);
     return true;
   };
 }

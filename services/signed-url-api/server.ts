@@ -2,7 +2,6 @@ import { once } from "node:events";
 import { Agent } from "node:https";
 import type { Server as NetServer } from "node:net";
 import { join } from "node:path";
-import type { Writable } from "node:stream";
 import { setTimeout as delay } from "node:timers/promises";
 import { createSecureContext } from "node:tls";
 
@@ -13,6 +12,7 @@ import { buildApp, createListener, TLS_MIN_VERSION } from "./app.ts";
 import { createDownloads } from "./downloads.ts";
 import { createHttpsGet } from "./https-get.ts";
 import { createJobs } from "./jobs.ts";
+import type { LogSink } from "./log-lines.ts";
 import { createMetricsServer } from "./metrics-server.ts";
 import { createMetrics } from "./metrics.ts";
 import { mountFiles, type MountedFiles } from "./mounted-files.ts";
@@ -50,10 +50,10 @@ export interface Server {
 /**
  * Starts the API with the files that the settings name, and follows those files from then on.
  *
- * @param logStream - where log lines go, by default standard output
+ * @param logSink - where log lines go, by default standard output
  * @throws when a file is missing or of no use, or a port is taken
  */
-export async function startServer(settings: Settings, logStream?: Writable): Promise<Server> {
+export async function startServer(settings: Settings, logSink?: LogSink): Promise<Server> {
   let credentials: Credentials;
   let storageAgent: Agent;
   let issuerAgent = new Agent({ minVersion: TLS_MIN_VERSION });
@@ -90,7 +90,7 @@ export async function startServer(settings: Settings, logStream?: Writable): Pro
     downloads,
     metrics,
     ready,
-    ...(logStream && { logStream }),
+    ...(logSink && { logSink }),
   });
   const metricsServer = createMetricsServer(metrics, TLS_MIN_VERSION);
 

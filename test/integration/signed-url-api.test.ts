@@ -6,7 +6,7 @@ import type { IncomingMessage } from "node:http";
 import { Agent, request } from "node:https";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { PassThrough, Readable } from "node:stream";
+import { Readable } from "node:stream";
 import { connect, type SecureVersion } from "node:tls";
 
 import { exportJWK, generateKeyPair, SignJWT, type CryptoKey } from "jose";
@@ -97,6 +97,8 @@ const sign = (more: Partial<SignedRequest> = {}): string =>
     ...more,
   }).url;
 
+const silence = { write: () => undefined };
+
 const minutesAgo = (minutes: number): Date => new Date(Date.now() - minutes * 60_000);
 
 const putAs = (user: User, key: string, content: string | Buffer) =>
@@ -131,7 +133,7 @@ beforeAll(async () => {
   await writeFile(join(directory, "secret-key"), signer.secretKey);
   await rotateIssuerKey();
   await trustApi();
-  api = await startServer(readSettings(environment()), new PassThrough().resume());
+  api = await startServer(readSettings(environment()), silence);
   cleanups.push(() => api.stop(0));
 
   await submit("job-123", "alice", ["carol"]);
@@ -474,7 +476,7 @@ test("storage whose certificate is not of the configured authority is not truste
   await writeCertificate(other);
   const doubtful = await startServer(
     readSettings({ ...environment(), S3_CA_FILE: join(other, "tls.crt") }),
-    new PassThrough().resume(),
+    silence,
   );
   try {
     expect((await ask("job-123", "alice", "", doubtful.port)).status).toBe(503);
@@ -512,6 +514,27 @@ describe("as the images run them", () => {
     expect(await exited).toEqual([0, null]);
     expect(log.join("")).toContain('"URL issued"');
     expect(log.join("")).not.toContain("X-Amz-");
+  });
+
+  test.each([
+    ["the route's answer", 0],
+    ["the fast lane's", 1],
+  ])("the API hands out no URL that it can't log, and ends: %s", async (_what, asked) => {
+    const port = await freePort();
+    const child = await start("signed-url-api", { ...environment(), PORT: String(port) });
+    const exited = once(child, "exit");
+    const status = () =>
+      ask("job-123", "alice", "", port).then(
+        (answer) => answer.status,
+        () => "none",
+      );
+    const readiness = () => fetchUrl(`https://127.0.0.1:${port}/readyz`).catch(() => undefined);
+    await expect.poll(async () => (await readiness())?.status, { timeout: 15_000 }).toBe(200);
+    for (let count = 0; count < asked; count += 1) expect(await status()).toBe(200);
+
+    child.stdout.destroy();
+    expect(await status()).toBe("none");
+    expect(await exited).toEqual([1, null]);
   });
 
   test("the API tells what is wrong with its environment", async () => {

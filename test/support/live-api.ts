@@ -5,7 +5,7 @@ import type { IncomingMessage, OutgoingHttpHeaders } from "node:http";
 import { Agent, request } from "node:https";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { PassThrough, Readable } from "node:stream";
+import { Readable } from "node:stream";
 import { buffer } from "node:stream/consumers";
 
 import { exportJWK, generateKeyPair, SignJWT } from "jose";
@@ -81,7 +81,7 @@ export async function startLiveApi(settings: Record<string, string> = {}): Promi
   await writeFile(join(directory, "jwks.json"), JSON.stringify({ keys }));
 
   const lines: string[] = [];
-  const log = new PassThrough().on("data", (chunk: Buffer) => lines.push(chunk.toString()));
+  const log = { write: (text: string) => lines.push(text) };
   const started: Server[] = [];
   const startAnother: LiveApi["startAnother"] = async (more) => {
     const environment = {

@@ -1,5 +1,3 @@
-import { Writable } from "node:stream";
-
 import { CompactSign, createLocalJWKSet, exportJWK, generateKeyPair, type JWTVerifyGetKey } from "jose";
 
 import { buildApp, type App, type AppOptions } from "../../services/signed-url-api/app.ts";
@@ -131,12 +129,7 @@ export async function bench(options: BenchOptions = {}): Promise<Bench> {
     }),
     metrics: createMetrics(),
     ready: options.ready ?? (() => true),
-    logStream: new Writable({
-      write(chunk: Buffer, _encoding, done) {
-        lines.push(chunk.toString());
-        done();
-      },
-    }),
+    logSink: { write: (text) => lines.push(text) },
   });
   return { app, asked, logs: () => lines.join(""), later: (ms) => (time += ms) };
 }
@@ -178,12 +171,15 @@ export async function ask(
   } = {},
 ) {
   const bearer = options.bearer ?? (await token({ claims: { sub: options.as ?? "alice" } }));
-  return app.inject({
+  const answer = await app.inject({
     method: options.method ?? "GET",
     url,
     headers: { ...(bearer !== "" && { authorization: `Bearer ${bearer}` }), ...options.headers },
     ...(options.payload !== undefined && { payload: options.payload }),
   });
+  // The log is written at the end of a turn, which a refusal does not wait for.
+  await new Promise(setImmediate);
+  return answer;
 }
 
 export const json = (text: string): Record<string, unknown> => {
