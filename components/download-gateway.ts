@@ -57,6 +57,7 @@ export class DownloadGateway extends pulumi.ComponentResource {
       limits: args.limits,
       downloadsAtOnce: downloadsThatFit(bytesOf(args.resources.memory)),
       trustedProxies: args.trustedProxies,
+      allowedOrigins: args.allowedOrigins,
     });
 
     const config = new kubernetes.core.v1.ConfigMap(

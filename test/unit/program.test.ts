@@ -219,6 +219,19 @@ describe("the audit receiver", () => {
   });
 });
 
+describe("web pages", () => {
+  test("of an allowed origin are known to both that they call, the API and the gateway", async () => {
+    const { registrations } = await recordProgram("dev", true, {
+      "geocrop-storage:allowedOrigins": ["https://map.example.com"],
+    });
+    const text = (name: string) => JSON.stringify(registrations.find((one) => one.name === name)?.inputs);
+    expect(text("geocrop-api-deployment")).toContain(
+      '{"name":"CORS_ORIGINS","value":"https://map.example.com"}',
+    );
+    expect(text("geocrop-downloads-config")).toContain(String.raw`\"https://map.example.com\" $http_origin;`);
+  });
+});
+
 describe("credentials", () => {
   test("of the turn before stay valid beside the new ones", async () => {
     const { registrations } = await recordProgram("dev", true, {
