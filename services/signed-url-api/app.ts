@@ -94,7 +94,7 @@ export async function buildApp(options: AppOptions) {
     expirySeconds,
     ready,
     headers: commonHeaders,
-    record: ({ id, ...issued }) => recordIssue(app.log, metrics, { reqId: id, ...issued }),
+    record: (issue) => recordIssue(app.log, metrics, issue),
     whenWritten: lines.whenWritten,
     answered: (seconds) => metrics.answered(DOWNLOAD_ROUTE, "GET", 200, seconds),
   });

@@ -39,7 +39,8 @@ interface Wish {
 export const DOWNLOAD_ROUTE = "/api/v1/results/:job_id/download";
 
 /** A URL is about to be given to a user. */
-interface Issue {
+export interface Issue {
+  /** The request's id, unless the log's lines have it anyway. */
   reqId?: string;
   address: string;
   user: User;
@@ -49,11 +50,23 @@ interface Issue {
 
 /** The API's half of the audit trail: who is given which URL. To be written before the URL is sent. */
 export function recordIssue(log: FastifyBaseLogger, metrics: Metrics, issue: Issue): void {
-  const { user, download, ...where } = issue;
+  const { reqId, address, jobId, user, download } = issue;
   const { issuance, expiresAt } = download;
   const { subject, admin } = user;
   metrics.issued();
-  log.info({ ...where, subject, ...(admin && { admin }), ...issuance, expiresAt }, "URL issued");
+  log.info(
+    {
+      reqId,
+      address,
+      jobId,
+      subject,
+      admin: admin || undefined,
+      "x-geocrop-issuance": issuance["x-geocrop-issuance"],
+      "x-geocrop-subject": issuance["x-geocrop-subject"],
+      expiresAt,
+    },
+    "URL issued",
+  );
 }
 
 /** Before anything else looks at the path, or at the token: finding its key may already mean I/O. */

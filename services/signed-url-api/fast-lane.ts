@@ -2,12 +2,13 @@ import { randomUUID } from "node:crypto";
 import type { IncomingMessage, ServerResponse } from "node:http";
 
 import { acceptsJson } from "./accept.ts";
-import type { Download, Downloads } from "./downloads.ts";
+import type { Issue } from "./download-routes.ts";
+import type { Downloads } from "./downloads.ts";
 import type { Jobs } from "./jobs.ts";
 import { jobIdOfPlainDownload } from "./job-id.ts";
 import type { LogLines } from "./log-lines.ts";
 import type { RateLimit } from "./rate-limit.ts";
-import type { Tokens, User } from "./tokens.ts";
+import type { Tokens } from "./tokens.ts";
 
 /** What the fast lane shares with the routes. */
 export interface FastLaneOptions {
@@ -20,7 +21,7 @@ export interface FastLaneOptions {
   ready: () => boolean;
   headers: Readonly<Record<string, string>>;
   /** Logs the API's half of the audit trail. */
-  record: (issued: { id: string; address: string; user: User; jobId: string; download: Download }) => void;
+  record: (issue: Issue) => void;
   /** Calls back once that is written. */
   whenWritten: LogLines["whenWritten"];
   /** Told what was answered, after so many seconds. */
@@ -73,13 +74,13 @@ export function createFastLane(options: FastLaneOptions) {
       expiresIn: expirySeconds,
       filename: `${jobId}.tif`,
     });
-    const id = randomUUID();
-    record({ id, address, user, jobId, download });
+    const reqId = randomUUID();
+    record({ reqId, address, user, jobId, download });
     whenWritten(() => {
       response.writeHead(200, [
         ...commonHeaders,
         "x-request-id",
-        id,
+        reqId,
         "ratelimit",
         `"subject";r=${remaining};t=0`,
         "content-type",

@@ -97,10 +97,10 @@ export function createPresigner(origin: string, region: string, credentials: () 
 
   return ({ path, expiresIn, now, query = {} }) => {
     const { second, time, scope, fixed, signingKey } = momentOf(now);
-    const further = Object.keys(query)
-      .toSorted()
-      .map((name) => `&${encode(name)}=${encode(query[name] ?? "")}`)
-      .join("");
+    let further = "";
+    for (const name of Object.keys(query).toSorted()) {
+      further += `&${encode(name)}=${encode(query[name] ?? "")}`;
+    }
     const canonicalQuery = `${fixed}&X-Amz-Expires=${expiresIn}&X-Amz-SignedHeaders=host${further}`;
     const canonicalPath = encodePath(path);
     const urlFor = (method: string): string => {

@@ -1,5 +1,3 @@
-import { hash } from "node:crypto";
-
 import { errors, jwtVerify, type JWTPayload, type JWTVerifyGetKey } from "jose";
 
 import { ExpiringCache } from "./expiring-cache.ts";
@@ -58,8 +56,8 @@ const CLOCK_TOLERANCE_SECONDS = 5;
 /** A verified token isn't verified again for so long, in milliseconds, and never past its `exp`. */
 export const TOKEN_MEMORY_MS = 30_000;
 
-/** Verified tokens remembered at once. */
-const MOST_TOKENS = 5000;
+/** Verified tokens remembered at once, about 1 KiB each. */
+const MOST_TOKENS = 2000;
 
 /** Characters. Longer ones aren't looked at; Node takes no header of more than 16 KiB anyway. */
 const LONGEST_TOKEN = 8192;
@@ -70,7 +68,7 @@ const LONGEST_TOKEN = 8192;
  * `typ` must be `at+jwt` (or `application/at+jwt`), as RFC 9068, section 4, demands of a resource server: an ID
  * token of the same issuer, of `typ` JWT, is signed by the same keys and must not open anything.
  *
- * Verified tokens are remembered by a hash of the whole header, so that no two tokens can be confused.
+ * Verified tokens are remembered by the whole header, so that no two can be confused.
  */
 export function createTokens(rules: TokenRules): Tokens {
   const { issuer, audience, algorithms, keys, admin, now = Date.now } = rules;
@@ -96,7 +94,7 @@ export function createTokens(rules: TokenRules): Tokens {
 
   return {
     known: (authorization) =>
-      authorization === undefined ? undefined : remembered.get(hash("sha256", authorization, "base64")),
+      authorization === undefined ? undefined : remembered.get(authorization),
 
     async verify(authorization) {
       if (authorization === undefined) throw tokenMissing();
@@ -120,7 +118,7 @@ export function createTokens(rules: TokenRules): Tokens {
         if (typeof subject !== "string" || subject === "") throw new errors.JWTInvalid("empty sub");
         const user = { subject, pseudonym: pseudonym(issuer, subject), admin: isAdmin(payload) };
         const end = (exp + CLOCK_TOLERANCE_SECONDS) * 1000;
-        remembered.set(hash("sha256", authorization, "base64"), user, Math.min(began + TOKEN_MEMORY_MS, end));
+        remembered.set(authorization, user, Math.min(began + TOKEN_MEMORY_MS, end));
         return user;
       } catch (error) {
         throw error instanceof Problem ? error : tokenInvalid(toError(error));
