@@ -1,6 +1,8 @@
 import { once } from "node:events";
 import { connect } from "node:net";
 
+const closingBrace = "}".charCodeAt(0);
+
 /**
  * Asks at a fixed rate over open connections, whether or not answers have come, and hands back how long each took from
  * the moment it was due: a slow answer delays no measurement of the next.
@@ -13,22 +15,22 @@ export async function steadyLoad(
   token: string,
   rate: number,
   seconds: number,
-): Promise<number[]> {
+): Promise<Float64Array> {
   const question = (n: number): string =>
     `GET /api/v1/results/job-${n % 100}/download HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer ${token}\r\n\r\n`;
-  const took: number[] = [];
+  const all = rate * seconds;
+  const took = new Float64Array(all);
+  let answered = 0;
   const idle = await Promise.all(
     Array.from({ length: 64 }, async () => {
       const socket = connect(port, "127.0.0.1").setNoDelay();
       await once(socket, "connect");
       const place = { socket, due: 0 };
-      let missing = "";
       socket.on("data", (chunk) => {
-        missing += chunk.toString("latin1");
-        // Every answer is one JSON object, which ends its body.
-        if (!missing.endsWith("}")) return;
-        missing = "";
-        took.push(performance.now() - place.due);
+        // Every answer is one flat JSON object, which ends its body.
+        if (chunk.at(-1) !== closingBrace) return;
+        took[answered] = performance.now() - place.due;
+        answered += 1;
         idle.push(place);
       });
       return place;
@@ -36,7 +38,6 @@ export async function steadyLoad(
   );
   const places = [...idle];
   const began = performance.now();
-  const all = rate * seconds;
   for (let sent = 0; sent < all;) {
     const due = Math.min(all, Math.floor(((performance.now() - began) * rate) / 1000));
     while (sent < due) {
@@ -48,7 +49,7 @@ export async function steadyLoad(
     }
     await new Promise((resolve) => setImmediate(resolve));
   }
-  while (took.length < all) await new Promise((resolve) => setTimeout(resolve, 10));
+  while (answered < all) await new Promise((resolve) => setTimeout(resolve, 10));
   for (const { socket } of places) socket.destroy();
   return took;
 }

@@ -93,8 +93,7 @@ export function createTokens(rules: TokenRules): Tokens {
   };
 
   return {
-    known: (authorization) =>
-      authorization === undefined ? undefined : remembered.get(authorization),
+    known: (authorization) => (authorization === undefined ? undefined : remembered.get(authorization)),
 
     async verify(authorization) {
       if (authorization === undefined) throw tokenMissing();
