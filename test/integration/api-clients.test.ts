@@ -1,7 +1,7 @@
 import { execFile, execFileSync } from "node:child_process";
 import { createHash, randomBytes } from "node:crypto";
 import { existsSync } from "node:fs";
-import { appendFile, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { createServer, type Server } from "node:https";
 import { once } from "node:events";
 import { tmpdir } from "node:os";
@@ -11,12 +11,11 @@ import { promisify } from "node:util";
 import { chromium, type Browser } from "playwright-core";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 
-import { ensureBase } from "../../sandbox/images/bases.ts";
-import { layoutOf } from "../../sandbox/layout.ts";
-import { startGateway, type Gateway } from "../support/download-gateway.ts";
+import { gatewayCannotRun } from "../support/download-gateway.ts";
 import { makeResult } from "../../sandbox/geotiff.ts";
 import { runner } from "../../sandbox/run.ts";
 import { startLiveApi, type LiveApi } from "../support/live-api.ts";
+import { startLiveDownloads } from "../support/live-downloads.ts";
 import { freePort } from "../support/minio-server.ts";
 
 /** The snippets of docs/api.md, run as they stand against the API and a real MinIO. */
@@ -41,11 +40,8 @@ const without = (command: string): string | undefined => {
 const because = (missing: string | undefined): string =>
   missing === undefined ? "" : ` (skipped: ${missing})`;
 
-const noGateway =
-  process.getuid?.() !== 0 ? "needs root, for the gateway" : (without("mmdebstrap") ?? without("chroot"));
 const noGdal = without("gdalinfo");
 let live: LiveApi;
-let gateway: Gateway | undefined;
 let picture: Buffer;
 let directory: string;
 let environment: NodeJS.ProcessEnv;
@@ -58,21 +54,12 @@ const expected = (): string => createHash("sha256").update(picture).digest("hex"
 
 beforeAll(async () => {
   pageOrigin = `https://127.0.0.1:${await freePort()}`;
+  const settings = { CORS_ORIGINS: pageOrigin };
   // The gateway is between users and MinIO, as in the cluster: GDAL's token must end there.
-  const port = await freePort();
-  const downloads = noGateway === undefined ? { DOWNLOAD_URL: `https://localhost:${port}` } : {};
-  live = await startLiveApi({ CORS_ORIGINS: pageOrigin, ...downloads });
-  if (noGateway === undefined) {
-    const cacheDir = layoutOf().cache;
-    gateway = await startGateway({
-      base: await ensureBase("nginx", { cacheDir, run: runner(new AbortController().signal) }),
-      ca: live.minio.ca,
-      upstream: `localhost:${new URL(live.minio.origin).port}`,
-      port,
-      allowedOrigins: [pageOrigin],
-    });
-    await appendFile(live.caFile, await readFile(join(gateway.tls, "tls.crt")));
-  }
+  live =
+    gatewayCannotRun === undefined
+      ? await startLiveDownloads(settings, [pageOrigin])
+      : await startLiveApi(settings);
   const scratch = await mkdtemp(join(tmpdir(), "api-clients-"));
   picture =
     noGdal === undefined
@@ -82,10 +69,7 @@ beforeAll(async () => {
   await live.submit("job-123", "alice", picture);
   await live.submit("job-124", "alice");
 });
-afterAll(async () => {
-  await gateway?.remove();
-  await live.remove();
-});
+afterAll(() => live.remove());
 beforeEach(async () => {
   directory = await mkdtemp(join(tmpdir(), "api-clients-"));
   environment = {
@@ -117,7 +101,7 @@ test.skipIf(noPython !== undefined)(`Python, a batch${because(noPython)}`, async
   expect(await sha256("job-123.tif")).toBe(expected());
 });
 
-const noGdalThere = noGdal ?? noGateway;
+const noGdalThere = noGdal ?? gatewayCannotRun;
 describe.skipIf(noGdalThere !== undefined)(`GDAL${because(noGdalThere)}`, () => {
   test("opens the API's own address, and reads by range", async () => {
     const { stdout } = await sh(snippet("sh gdal"));
