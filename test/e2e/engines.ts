@@ -26,8 +26,8 @@ export interface StackUnderTest {
   destroy(): Promise<void>;
 }
 
-/** Settings by key, merged into the stack file's value of that key. */
-export type Settings = Readonly<Record<string, Readonly<Record<string, unknown>>>>;
+/** Settings by key: merged into the stack file's value of that key, or, if it is a list, in its place. */
+export type Settings = Readonly<Record<string, Readonly<Record<string, unknown>> | unknown[]>>;
 
 /** Where a stack under test has its namespace, files and ports. */
 export interface Place {
@@ -55,7 +55,9 @@ async function stackFile(place: Place, change: Settings): Promise<string> {
     "geocrop-storage:downloads": { ...config["geocrop-storage:downloads"], ...at(place.downloadPort) },
   };
   for (const [key, values] of Object.entries(change)) {
-    moved[`geocrop-storage:${key}`] = { ...config[`geocrop-storage:${key}`], ...values };
+    moved[`geocrop-storage:${key}`] = Array.isArray(values)
+      ? values
+      : { ...config[`geocrop-storage:${key}`], ...values };
   }
   const path = join(place.folder, "Pulumi.dev.yaml");
   await mkdir(place.folder, { recursive: true, mode: 0o700 });

@@ -1,6 +1,5 @@
 import { execFile, execFileSync } from "node:child_process";
 import { createHash, randomBytes } from "node:crypto";
-import { existsSync } from "node:fs";
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { createServer, type Server } from "node:https";
 import { once } from "node:events";
@@ -8,26 +7,21 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
 
-import { chromium, type Browser } from "playwright-core";
+import type { Browser } from "playwright-core";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 
 import { gatewayCannotRun } from "../support/download-gateway.ts";
 import { makeResult } from "../../sandbox/geotiff.ts";
 import { runner } from "../../sandbox/run.ts";
+import { browserCannotRun, openPage, startBrowser } from "../support/browser.ts";
 import { startLiveApi, type LiveApi } from "../support/live-api.ts";
 import { startLiveDownloads } from "../support/live-downloads.ts";
 import { freePort } from "../support/minio-server.ts";
+import { snippet as snippetOf } from "../support/snippets.ts";
 
 /** The snippets of docs/api.md, run as they stand against the API and a real MinIO. */
 const run = promisify(execFile);
-const page = await readFile("docs/api.md", "utf8");
-
-/** A code block, by what follows its three backquotes. */
-function snippet(info: string): string {
-  const text = new RegExp(`^\`\`\`${info}\\n([^]*?)^\`\`\`$`, "m").exec(page)?.[1];
-  if (text === undefined) throw new Error(`docs/api.md has no block "${info}"`);
-  return text;
-}
+const snippet = (info: string): Promise<string> => snippetOf("api.md", info);
 
 const without = (command: string): string | undefined => {
   try {
@@ -87,14 +81,14 @@ const sh = async (script: string): Promise<{ stdout: string; stderr: string }> =
 
 const noCurl = without("curl");
 test.skipIf(noCurl !== undefined)(`curl, with and without the redirect${because(noCurl)}`, async () => {
-  await sh(snippet("sh curl"));
+  await sh(await snippet("sh curl"));
   expect(await sha256("job-123.tif")).toBe(expected());
   expect(await sha256("again.tif")).toBe(expected());
 });
 
 const noPython = without("python3");
 test.skipIf(noPython !== undefined)(`Python, a batch${because(noPython)}`, async () => {
-  await writeFile(join(directory, "download.py"), snippet("python"));
+  await writeFile(join(directory, "download.py"), await snippet("python"));
   const { stdout } = await sh("python3 download.py");
   expect(stdout).toMatch(new RegExp(`^job-123 ${picture.length} bytes, URL good until 20`, "m"));
   expect(stdout).toContain("job-124 The job has no result yet");
@@ -104,7 +98,7 @@ test.skipIf(noPython !== undefined)(`Python, a batch${because(noPython)}`, async
 const noGdalThere = noGdal ?? gatewayCannotRun;
 describe.skipIf(noGdalThere !== undefined)(`GDAL${because(noGdalThere)}`, () => {
   test("opens the API's own address, and reads by range", async () => {
-    const { stdout } = await sh(snippet("sh gdal"));
+    const { stdout } = await sh(await snippet("sh gdal"));
     expect(stdout).toContain("Size is 600, 500");
     expect(stdout).toMatch(/Checksum=\d+/);
     expect((await run("gdalinfo", [join(directory, "corner.tif")])).stdout).toContain("Size is 100, 100");
@@ -114,21 +108,19 @@ describe.skipIf(noGdalThere !== undefined)(`GDAL${because(noGdalThere)}`, () => 
     const issued = (): number => live.logs().match(/"URL issued"/g)?.length ?? 0;
     const before = issued();
     const { stderr } = await sh(
-      `export CPL_CURL_VERBOSE=YES CPL_VSIL_CURL_CHUNK_SIZE=16384; ${snippet("sh gdal").replace(/^gdal_translate.*$/m, "")}`,
+      `export CPL_CURL_VERBOSE=YES CPL_VSIL_CURL_CHUNK_SIZE=16384; ${(await snippet("sh gdal")).replace(/^gdal_translate.*$/m, "")}`,
     );
     expect(stderr.match(/^> ?range: bytes=|^range: bytes=/gim)?.length ?? 0).toBeGreaterThanOrEqual(2);
     expect(issued() - before).toBeLessThanOrEqual(3);
   });
 });
 
-const browserPath = ["/usr/bin/chromium", "/usr/bin/google-chrome"].find((path) => existsSync(path));
-const noBrowser = browserPath === undefined ? "needs chromium" : undefined;
-describe.skipIf(noBrowser !== undefined)(`a browser${because(noBrowser)}`, () => {
+describe.skipIf(browserCannotRun !== undefined)(`a browser${because(browserCannotRun)}`, () => {
   let browser: Browser;
   let pages: Server;
 
   beforeAll(async () => {
-    browser = await chromium.launch({ executablePath: browserPath ?? "", args: ["--no-sandbox"] });
+    browser = await startBrowser();
     pages = createServer(live.tls, (_request, response) => {
       response.setHeader("content-type", "text/html").end("<!doctype html><title>map</title>");
     }).listen(Number(new URL(pageOrigin).port), "127.0.0.1");
@@ -139,48 +131,38 @@ describe.skipIf(noBrowser !== undefined)(`a browser${because(noBrowser)}`, () =>
     pages.close().closeAllConnections();
   });
 
-  const open = async (url: string) => {
-    const context = await browser.newContext({ ignoreHTTPSErrors: true });
-    const opened = await context.newPage();
-    const said: string[] = [];
-    const asked: string[] = [];
-    opened.on("console", (message) => said.push(`${message.type()} ${message.text()}`));
-    opened.on("pageerror", (error) => said.push(`error ${error.message}`));
-    opened.on("request", (request) => asked.push(request.url()));
-    await opened.goto(url);
-    return { opened, said, asked, close: () => context.close() };
-  };
   const script = async (): Promise<string> =>
-    `(async () => { const api = ${JSON.stringify(live.origin)}, token = ${JSON.stringify(await live.token("alice"))}; ${snippet("js")} })()`;
+    `(async () => { const api = ${JSON.stringify(live.origin)}, token = ${JSON.stringify(await live.token("alice"))}; ${await snippet("js")} })()`;
 
   test("on a page of an allowed origin reads the result by range", async () => {
-    const { opened, said, close } = await open(pageOrigin);
-    await opened.evaluate(await script());
+    const { page, said, close } = await openPage(browser, pageOrigin);
+    await page.evaluate(await script());
     expect(said).toContain(`log job-123.tif ${picture.length} 206 bytes 0-15/${picture.length}`);
     await close();
   });
 
   test("on a page of another origin reads nothing", async () => {
-    const { opened, close } = await open(pageOrigin.replace("127.0.0.1", "localhost"));
-    await expect(opened.evaluate(await script())).rejects.toThrow("Failed to fetch");
+    const { page, close } = await openPage(browser, pageOrigin.replace("127.0.0.1", "localhost"));
+    await expect(page.evaluate(await script())).rejects.toThrow("Failed to fetch");
     await close();
   });
 
   test("shows the API's page for people, without a request to anybody else and without a complaint", async () => {
-    const { opened, said, asked, close } = await open(`${live.origin}/docs`);
-    expect(await opened.title()).toBe("geocrop results");
-    expect(await opened.locator("h2").allTextContents()).toEqual([
+    const { page, said, asked, close } = await openPage(browser, `${live.origin}/docs`);
+    expect(await page.title()).toBe("geocrop results");
+    expect(await page.locator("h2").allTextContents()).toEqual([
       "GET/api/v1/results/{job_id}/download",
       "GET/api/v1/results/{job_id}/result.tif",
       "POST/api/v1/results/download",
     ]);
     // The style is applied, in spite of the policy.
-    const family = await opened.evaluate("getComputedStyle(document.body).fontFamily");
+    const family = await page.evaluate("getComputedStyle(document.body).fontFamily");
     expect(family).toContain("system-ui");
-    expect(asked.filter((url) => !url.endsWith("/favicon.ico"))).toEqual([`${live.origin}/docs`]);
+    const urls = asked.map(({ url }) => url);
+    expect(urls.filter((url) => !url.endsWith("/favicon.ico"))).toEqual([`${live.origin}/docs`]);
     expect(said.filter((line) => !line.includes("favicon"))).toEqual([]);
     if (process.env["GEOCROP_SCREENSHOT"] !== undefined)
-      await opened.screenshot({ path: process.env["GEOCROP_SCREENSHOT"], fullPage: true });
+      await page.screenshot({ path: process.env["GEOCROP_SCREENSHOT"], fullPage: true });
     await close();
   });
 });
