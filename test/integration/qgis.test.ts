@@ -77,6 +77,7 @@ describe.skipIf(skipped !== undefined)(`QGIS${skipped === undefined ? "" : ` (sk
         PATH: process.env["PATH"],
         HOME: directory,
         XDG_RUNTIME_DIR: directory,
+        TMPDIR: directory,
         DISPLAY: display,
         LC_ALL: "C.UTF-8",
         QGIS_TASK: JSON.stringify(task),
