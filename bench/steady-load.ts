@@ -21,6 +21,7 @@ export async function steadyLoad(
   const all = rate * seconds;
   const took = new Float64Array(all);
   let answered = 0;
+  const { promise: allAnswered, resolve: finish } = Promise.withResolvers<void>();
   const idle = await Promise.all(
     Array.from({ length: 64 }, async () => {
       const socket = connect(port, "127.0.0.1").setNoDelay();
@@ -31,6 +32,7 @@ export async function steadyLoad(
         if (chunk.at(-1) !== closingBrace) return;
         took[answered] = performance.now() - place.due;
         answered += 1;
+        if (answered === all) finish();
         idle.push(place);
       });
       return place;
@@ -49,7 +51,7 @@ export async function steadyLoad(
     }
     await new Promise((resolve) => setImmediate(resolve));
   }
-  while (answered < all) await new Promise((resolve) => setTimeout(resolve, 10));
+  await allAnswered;
   for (const { socket } of places) socket.destroy();
   return took;
 }
