@@ -22,9 +22,13 @@ export type Service = keyof typeof entryPoints;
  * @param outfile - where to write it; must end in `.mjs`
  * @throws when an import can't be resolved or the program doesn't parse
  */
-export async function bundle(service: Service, outfile: string): Promise<void> {
+export const bundle = (service: Service, outfile: string): Promise<void> =>
+  bundleFile(fileURLToPath(new URL(entryPoints[service], import.meta.url)), outfile);
+
+/** The same for any program. */
+export async function bundleFile(entryPoint: string, outfile: string): Promise<void> {
   await build({
-    entryPoints: [fileURLToPath(new URL(entryPoints[service], import.meta.url))],
+    entryPoints: [entryPoint],
     outfile,
     bundle: true,
     platform: "node",
