@@ -74,6 +74,10 @@ const checkPath = async ({ originalUrl }: FastifyRequest): Promise<void> => {
   if (!isDownloadTarget(originalUrl)) throw invalidJobId(JOB_ID);
 };
 
+/** Where a redirect leads: who asks by HEAD follows by HEAD, and a URL is signed for one method. */
+const targetOf = ({ method }: FastifyRequest, { url, headUrl }: Download): string =>
+  method === "HEAD" ? headUrl : url;
+
 /** The routes that hand out URLs. */
 export function addDownloadRoutes(app: App, options: DownloadRoutesOptions): void {
   const { jobs, downloads, metrics, whenWritten, expirySeconds, signIn, spend, toProblem } = options;
@@ -107,7 +111,7 @@ export function addDownloadRoutes(app: App, options: DownloadRoutesOptions): voi
       tags: ["results"],
       summary: "A URL to download a job's result by",
       description:
-        "JSON, or a redirect when `redirect=true` or when the Accept header takes no JSON. The same question within five minutes gets the same URL. HEAD is answered too.",
+        "JSON, or a redirect when `redirect=true` or when the Accept header takes no JSON. The same question within five minutes gets the same URL. HEAD is answered too; its redirect leads to the URL that is signed for HEAD.",
       params: schemas.jobParams,
       querystring: schemas.downloadQuery,
       response: {
@@ -124,7 +128,7 @@ export function addDownloadRoutes(app: App, options: DownloadRoutesOptions): voi
       const { redirect: wanted } = request.query;
       if (wanted === "true" || (wanted === undefined && !acceptsJson(request.headers.accept))) {
         await record(request, jobId, download);
-        return reply.redirect(download.url, 302);
+        return reply.redirect(targetOf(request, download), 302);
       }
       // A HEAD hands out none.
       if (request.method === "GET") await record(request, jobId, download);
@@ -140,7 +144,7 @@ export function addDownloadRoutes(app: App, options: DownloadRoutesOptions): voi
       tags: ["results"],
       summary: "The result itself, by a redirect",
       description:
-        "For GDAL, QGIS and others that open an address: they follow the redirect, and come back here when its URL has expired.",
+        "For GDAL, QGIS and others that open an address: they follow the redirect, and come back here when its URL has expired. HEAD is redirected to the URL that is signed for HEAD.",
       params: schemas.jobParams,
       querystring: schemas.wishQuery,
       response: { 302: redirect, ...problems, ...jobProblems },
@@ -150,7 +154,7 @@ export function addDownloadRoutes(app: App, options: DownloadRoutesOptions): voi
       const { job_id: jobId } = request.params;
       const download = await prepare(request, jobId, request.query);
       await record(request, jobId, download);
-      return reply.redirect(download.url, 302);
+      return reply.redirect(targetOf(request, download), 302);
     },
   });
 

@@ -26,6 +26,8 @@ export interface Wish {
 /** A job's result as the API hands it out. */
 export interface Download {
   url: string;
+  /** The same for HEAD. */
+  headUrl: string;
   issuance: Issuance;
   /** RFC 3339. */
   expiresAt: string;
@@ -84,24 +86,26 @@ export function createDownloads(options: DownloadsOptions): Downloads {
     const disposition = attachment(filename);
     const { start, expiresIn } = window;
     const issuance = issuanceOf(user.pseudonym, result.key, start, expiresIn, disposition);
-    const { url, headUrl, expiresAt } = presign({
+    const signed = presign({
       path: `/${bucket}/${result.key}`,
       expiresIn,
       now: new Date(start * 1000),
       query: { "response-content-disposition": disposition, ...issuance },
     });
-    const expires = expiresAt.toISOString();
+    const { url } = signed;
+    const headUrl = signed.headUrl();
+    const expiresAt = signed.expiresAt.toISOString();
     const json = JSON.stringify({
       job_id: jobId,
       url,
-      head_url: headUrl(),
-      expires_at: expires,
+      head_url: headUrl,
+      expires_at: expiresAt,
       size: result.size,
       etag: result.etag,
       content_type: result.contentType,
       filename,
     });
-    return { url, issuance, expiresAt: expires, json, bytes: Buffer.byteLength(json) };
+    return { url, headUrl, issuance, expiresAt, json, bytes: Buffer.byteLength(json) };
   };
 
   return {

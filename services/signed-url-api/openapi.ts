@@ -100,7 +100,12 @@ export const redirect = {
   type: "null",
   headers: {
     ...headers,
-    Location: { type: "string", format: "uri", maxLength: 4096, description: "GET this, or HEAD it." },
+    Location: {
+      type: "string",
+      format: "uri",
+      maxLength: 4096,
+      description: "Follow this by the method that was asked with.",
+    },
   },
 };
 

@@ -18,9 +18,9 @@ export type RateLimit = (caller: string, cost?: number) => Allowance;
  * process, so that a limit holds for each replica by itself.
  *
  * @param perMinute - size of a bucket, and what flows into it in a minute
- * @param now - in milliseconds
+ * @param now - in milliseconds; by default of a clock that is never set back
  */
-export function createRateLimit(perMinute: number, now: () => number = Date.now): RateLimit {
+export function createRateLimit(perMinute: number, now: () => number = () => performance.now()): RateLimit {
   const buckets = new Map<string, { level: number; at: number }>();
   const perMs = perMinute / 60_000;
   return (caller, cost = 1) => {

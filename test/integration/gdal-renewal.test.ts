@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
@@ -93,6 +93,21 @@ describe.skipIf(skipped !== undefined)(
         complaints: () => complaints,
       };
     };
+
+    test("begins by HEAD, and transfers what it reads instead of the whole file", async () => {
+      const before = (await live.gateway.accessLog()).length;
+      const file = open(`/vsicurl/${live.origin}${ask}result.tif`);
+      expect(await file.pixel(10, 10)).toBe(await open(picture).pixel(10, 10));
+      const requests = await vi.waitFor(async () => {
+        const seen = (await live.gateway.accessLog()).slice(before);
+        expect(seen.at(-1)).toMatchObject({ method: "GET", status: "206" });
+        return seen;
+      });
+      expect(requests[0]).toMatchObject({ method: "HEAD", status: "200" });
+      const bytes = requests.reduce((sum, request) => sum + Number(request["bytes"]), 0);
+      expect(bytes).toBeGreaterThan(0);
+      expect(bytes).toBeLessThan((await stat(picture)).size / 4);
+    });
 
     test("asks the API for another URL when its own has expired, and reads on", async () => {
       const local = open(picture);

@@ -87,8 +87,8 @@ export async function startGateway({ base, ca, config, ...args }: GatewayOptions
     logs: async () => (await read("stderr.log")) + (await read("root/tmp/access.log")),
     accessLog: async () =>
       (await read("root/tmp/access.log"))
-        .trim()
         .split("\n")
+        .filter((line) => line !== "")
         .map((line): Record<string, unknown> => JSON.parse(line)),
     remove: async () => {
       if (child.exitCode === null) {
