@@ -18,7 +18,7 @@ import { freePort, writeCertificate } from "../support/minio-server.ts";
 import { snippet } from "../support/snippets.ts";
 import { bringUp, mcBinary } from "./bring-up.ts";
 import { embeddedStack, layout, type Place, type StackUnderTest } from "./engines.ts";
-import { namespaceExists, sandboxCluster } from "./live.ts";
+import { removeNamespaces, sandboxCluster } from "./live.ts";
 import { type Prometheus, startPrometheus } from "./prometheus-pod.ts";
 
 /** Who may come in only where the settings name them: a namespace's Prometheus, and pages of a web origin. */
@@ -48,7 +48,7 @@ beforeAll(async () => {
   process.env["KUBECONFIG"] = layout.kubeconfig;
   await bringUp();
   stack = embeddedStack(await mcBinary(), place);
-  await removeAll();
+  await removeNamespaces(namespace, monitoring, elsewhere);
   await rm(place.folder, { recursive: true, force: true });
   await stack.up();
   ca = await readSecretValue(sandboxCluster(), namespace, "geocrop-api-tls", "ca.crt");
@@ -80,18 +80,8 @@ beforeAll(async () => {
 afterAll(async () => {
   await browser.close();
   pages.close().closeAllConnections();
-  await removeAll();
+  await removeNamespaces(namespace, monitoring, elsewhere);
 });
-
-async function removeAll(): Promise<void> {
-  if (await namespaceExists(namespace)) await stack.destroy();
-  for (const name of [monitoring, elsewhere]) {
-    await core()
-      .deleteNamespace({ name })
-      .catch(() => undefined);
-    while (await namespaceExists(name)) await pause(500);
-  }
-}
 
 const token = (): Promise<string> => mintToken(sandboxCluster(), namespace, "alice", 600);
 

@@ -36,7 +36,7 @@ export interface Prometheus {
 
 /**
  * Starts Debian's Prometheus in a namespace, by the configuration that docs/monitoring.md gives operators: only the
- * stack's namespace differs, and it asks every two seconds. A second job, `wrong-authority`, differs in whom it trusts:
+ * stack's namespace differs, and it looks and asks every two seconds. A second job, `wrong-authority`, differs in whom it trusts:
  * the cluster's authority, not the stack's.
  */
 export async function startPrometheus(namespace: string, stack: string): Promise<Prometheus> {
@@ -116,6 +116,7 @@ async function configuration(stack: string): Promise<string> {
   const text = await snippet("monitoring.md", "yaml prometheus.yml");
   const page = parse(text.replaceAll(".geocrop.svc", `.${stack}.svc`));
   const [job] = page.scrape_configs;
+  job.dns_sd_configs[0].refresh_interval = "2s";
   return stringify({
     global: { scrape_interval: "2s", evaluation_interval: "2s" },
     ...page,

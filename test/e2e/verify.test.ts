@@ -22,7 +22,7 @@ import { Target } from "../../verify/target.ts";
 import { seal } from "../support/madmin-seal.ts";
 import { bringUp, mcBinary } from "./bring-up.ts";
 import { command, embeddedStack, layout, type Place, type StackUnderTest } from "./engines.ts";
-import { inPod, namespaceExists, sandboxCluster } from "./live.ts";
+import { inPod, removeNamespaces, sandboxCluster } from "./live.ts";
 
 const place: Place = {
   namespace: "geocrop-e2e-verify",
@@ -41,14 +41,12 @@ beforeAll(async () => {
   process.env["KUBECONFIG"] = layout.kubeconfig;
   await bringUp();
   stack = embeddedStack(await mcBinary(), place);
-  if (await namespaceExists(namespace)) await stack.destroy();
+  await removeNamespaces(namespace);
   await rm(place.folder, { recursive: true, force: true });
   await stack.up();
 });
 
-afterAll(async () => {
-  if (await namespaceExists(namespace)) await stack.destroy();
-});
+afterAll(() => removeNamespaces(namespace));
 
 /** Runs checks as `npm run verify` does, and hands back what is not as it must be. */
 async function verify(only?: string): Promise<Record<string, string>> {

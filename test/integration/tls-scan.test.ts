@@ -82,7 +82,7 @@ describe.skipIf(skipped !== undefined)(
       return findings;
     }
 
-    test.each<[string, () => readonly [origin: string, authority: string]]>([
+    test.concurrent.each<[string, () => readonly [origin: string, authority: string]]>([
       ["the download gateway", () => [gateway.origin, join(gateway.tls, "tls.crt")]],
       ["MinIO", () => [pipeline.minio.origin, pipeline.minio.caFile]],
       [
