@@ -7,7 +7,7 @@ import cors from "@fastify/cors";
 import Fastify, { LogController, type FastifyReply, type FastifyRequest } from "fastify";
 
 import { docsPage, docsPolicy } from "./docs-page.ts";
-import { addDownloadRoutes, bodyProblems, DOWNLOAD_ROUTE, recordIssue } from "./download-routes.ts";
+import { addDownloadRoutes, bodyProblems, DOWNLOAD_ROUTE } from "./download-routes.ts";
 import type { Downloads } from "./downloads.ts";
 import { createFastLane } from "./fast-lane.ts";
 import type { Jobs } from "./jobs.ts";
@@ -24,6 +24,7 @@ import {
   unavailable,
 } from "./problems.ts";
 import { createRateLimit, type RateLimit } from "./rate-limit.ts";
+import { createRecordIssue } from "./record-issue.ts";
 import type { Settings } from "./settings.ts";
 import { StorageError } from "./storage.ts";
 import type { Tokens, User } from "./tokens.ts";
@@ -85,6 +86,7 @@ export async function buildApp(options: AppOptions) {
 
   const expirySeconds = settings.URL_EXPIRY_SECONDS;
   const lines = createLogLines(logSink);
+  const recordIssue = createRecordIssue(metrics, lines);
   const fastLane = createFastLane({
     tokens,
     jobs,
@@ -94,8 +96,7 @@ export async function buildApp(options: AppOptions) {
     expirySeconds,
     ready,
     headers: commonHeaders,
-    record: (issue) => recordIssue(app.log, metrics, issue),
-    whenWritten: lines.whenWritten,
+    record: (issue, written) => recordIssue(app.log, issue, written),
     answered: (seconds) => metrics.answered(DOWNLOAD_ROUTE, "GET", 200, seconds),
   });
   const app = Fastify({
@@ -190,8 +191,7 @@ export async function buildApp(options: AppOptions) {
   addDownloadRoutes(app, {
     jobs,
     downloads,
-    metrics,
-    whenWritten: lines.whenWritten,
+    recordIssue,
     expirySeconds,
     signIn,
     spend: (request, reply, cost) =>

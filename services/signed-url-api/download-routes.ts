@@ -1,4 +1,4 @@
-import type { FastifyBaseLogger, FastifyReply, FastifyRequest } from "fastify";
+import type { FastifyReply, FastifyRequest } from "fastify";
 
 import { acceptsJson } from "./accept.ts";
 import type { App } from "./app.ts";
@@ -6,10 +6,9 @@ import type { Download, Downloads } from "./downloads.ts";
 import { safeFilename } from "./filename.ts";
 import { isDownloadTarget, isJobId, JOB_ID } from "./job-id.ts";
 import type { Jobs } from "./jobs.ts";
-import type { LogLines } from "./log-lines.ts";
-import type { Metrics } from "./metrics.ts";
 import { answer, jobProblems, problems, redirect } from "./openapi.ts";
 import { bodyTooLarge, invalidJobId, unsupportedMediaType, type Problem } from "./problems.ts";
+import type { RecordIssue } from "./record-issue.ts";
 import * as schemas from "./schemas.ts";
 import type { User } from "./tokens.ts";
 
@@ -17,9 +16,7 @@ import type { User } from "./tokens.ts";
 export interface DownloadRoutesOptions {
   jobs: Jobs;
   downloads: Downloads;
-  metrics: Metrics;
-  /** Calls back once the log is written. */
-  whenWritten: LogLines["whenWritten"];
+  recordIssue: RecordIssue;
   /** Seconds, for who asks for nothing else. */
   expirySeconds: number;
   /** Tells who asks, within their limits. @throws Problem 401, 429, 503 */
@@ -38,37 +35,6 @@ interface Wish {
 /** Where a job's download is asked for. */
 export const DOWNLOAD_ROUTE = "/api/v1/results/:job_id/download";
 
-/** A URL is about to be given to a user. */
-export interface Issue {
-  /** The request's id, unless the log's lines have it anyway. */
-  reqId?: string;
-  address: string;
-  user: User;
-  jobId: string;
-  download: Download;
-}
-
-/** The API's half of the audit trail: who is given which URL. To be written before the URL is sent. */
-export function recordIssue(log: FastifyBaseLogger, metrics: Metrics, issue: Issue): void {
-  const { reqId, address, jobId, user, download } = issue;
-  const { issuance, expiresAt } = download;
-  const { subject, admin } = user;
-  metrics.issued();
-  log.info(
-    {
-      reqId,
-      address,
-      jobId,
-      subject,
-      admin: admin || undefined,
-      "x-geocrop-issuance": issuance["x-geocrop-issuance"],
-      "x-geocrop-subject": issuance["x-geocrop-subject"],
-      expiresAt,
-    },
-    "URL issued",
-  );
-}
-
 /** Before anything else looks at the path, or at the token: finding its key may already mean I/O. */
 const checkPath = async ({ originalUrl }: FastifyRequest): Promise<void> => {
   if (!isDownloadTarget(originalUrl)) throw invalidJobId(JOB_ID);
@@ -80,7 +46,7 @@ const targetOf = ({ method }: FastifyRequest, { url, headUrl }: Download): strin
 
 /** The routes that hand out URLs. */
 export function addDownloadRoutes(app: App, options: DownloadRoutesOptions): void {
-  const { jobs, downloads, metrics, whenWritten, expirySeconds, signIn, spend, toProblem } = options;
+  const { jobs, downloads, recordIssue, expirySeconds, signIn, spend, toProblem } = options;
 
   const prepare = async (request: FastifyRequest, jobId: string, wish: Wish): Promise<Download> => {
     const user = request.getDecorator<User>("user");
@@ -99,8 +65,8 @@ export function addDownloadRoutes(app: App, options: DownloadRoutesOptions): voi
 
   const record = (request: FastifyRequest, jobId: string, download: Download): Promise<void> => {
     const user = request.getDecorator<User>("user");
-    recordIssue(request.log, metrics, { address: request.ip, user, jobId, download });
-    return new Promise(whenWritten);
+    const issue = { address: request.ip, user, jobId, download };
+    return new Promise((written) => recordIssue(request.log, issue, written));
   };
 
   app.route({

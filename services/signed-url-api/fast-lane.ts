@@ -2,12 +2,11 @@ import { randomUUID } from "node:crypto";
 import type { IncomingMessage, ServerResponse } from "node:http";
 
 import { acceptsJson } from "./accept.ts";
-import type { Issue } from "./download-routes.ts";
 import type { Downloads } from "./downloads.ts";
 import type { Jobs } from "./jobs.ts";
 import { jobIdOfPlainDownload } from "./job-id.ts";
-import type { LogLines } from "./log-lines.ts";
 import type { RateLimit } from "./rate-limit.ts";
+import type { Issue } from "./record-issue.ts";
 import type { Tokens } from "./tokens.ts";
 
 /** What the fast lane shares with the routes. */
@@ -20,10 +19,8 @@ export interface FastLaneOptions {
   expirySeconds: number;
   ready: () => boolean;
   headers: Readonly<Record<string, string>>;
-  /** Logs the API's half of the audit trail. */
-  record: (issue: Issue) => void;
-  /** Calls back once that is written. */
-  whenWritten: LogLines["whenWritten"];
+  /** Logs the API's half of the audit trail, and calls back once that is written. */
+  record: (issue: Issue, written: () => void) => void;
   /** Told what was answered, after so many seconds. */
   answered: (seconds: number) => void;
 }
@@ -38,18 +35,7 @@ export interface FastLaneOptions {
  * @returns whether it answered; if not, nothing was sent
  */
 export function createFastLane(options: FastLaneOptions) {
-  const {
-    tokens,
-    jobs,
-    downloads,
-    perAddress,
-    perSubject,
-    expirySeconds,
-    ready,
-    whenWritten,
-    record,
-    answered,
-  } = options;
+  const { tokens, jobs, downloads, perAddress, perSubject, expirySeconds, ready, record, answered } = options;
   const commonHeaders = Object.entries(options.headers).flat();
 
   return (request: IncomingMessage, response: ServerResponse): boolean => {
@@ -75,8 +61,7 @@ export function createFastLane(options: FastLaneOptions) {
       filename: `${jobId}.tif`,
     });
     const reqId = randomUUID();
-    record({ reqId, address, user, jobId, download });
-    whenWritten(() => {
+    record({ reqId, address, user, jobId, download }, () => {
       response.writeHead(200, [
         ...commonHeaders,
         "x-request-id",
