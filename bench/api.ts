@@ -171,9 +171,9 @@ async function latency(rate: number, seconds: number): Promise<void> {
 }
 
 const [first = "5", second = "4", third = "10"] = process.argv.slice(2);
-// As in the image: the sources themselves would bring twice the heap, and its garbage collections.
-await bundleFile(at("api-service.ts"), program);
 try {
+  // As in the image: the sources themselves would bring twice the heap, and its garbage collections.
+  await bundleFile(at("api-service.ts"), program);
   if (first === "memory") await memory(Number(second));
   else if (first === "latency") await latency(Number(second), Number(third));
   else await compare(Number(first), Number(second));

@@ -1,5 +1,5 @@
 import { once } from "node:events";
-import { connect, Socket } from "node:net";
+import { connect } from "node:net";
 
 const closingBrace = "}".charCodeAt(0);
 
@@ -28,7 +28,6 @@ export async function steadyLoad(
   // One buffer for all: Node's own, of 64 KiB for each answer, would make the garbage that is measured.
   const buffer = Buffer.alloc(64 * 1024);
   const open = async () => {
-    const place = { socket: new Socket(), due: 0 };
     const callback = (bytes: number): boolean => {
       // Every answer is one flat JSON object, which ends its body.
       if (buffer[bytes - 1] === closingBrace) {
@@ -39,8 +38,9 @@ export async function steadyLoad(
       }
       return true;
     };
-    place.socket = connect({ port, host: "127.0.0.1", noDelay: true, onread: { buffer, callback } });
-    await once(place.socket, "connect");
+    const socket = connect({ port, host: "127.0.0.1", noDelay: true, onread: { buffer, callback } });
+    const place = { socket, due: 0 };
+    await once(socket, "connect");
     return place;
   };
   const idle = await Promise.all(Array.from({ length: 64 }, open));
