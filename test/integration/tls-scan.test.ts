@@ -10,17 +10,15 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { ensureBuilds } from "../../sandbox/builds.ts";
 import { ensureBase } from "../../sandbox/images/bases.ts";
 import { layoutOf } from "../../sandbox/layout.ts";
-import { installPackages } from "../../sandbox/packages.ts";
 import { runner } from "../../sandbox/run.ts";
 import { type Pipeline, startPipeline } from "../support/audit-pipeline.ts";
+import { cannotHave, ensureProgram } from "../support/debian.ts";
 import { type Gateway, gatewayCannotRun, startGateway } from "../support/download-gateway.ts";
 
 /** testssl.sh, a Debian package, on the stack's servers: protocols, suites, forward secrecy, known attacks. */
 const execute = promisify(execFile);
 const scanner = "/usr/bin/testssl";
-const skipped =
-  gatewayCannotRun ??
-  (existsSync(scanner) || existsSync("/usr/bin/apt-get") ? undefined : "needs testssl.sh or apt-get");
+const skipped = gatewayCannotRun ?? cannotHave(scanner);
 
 /** Findings that are accepted. */
 const answers: Readonly<Record<string, string>> = {
@@ -53,7 +51,7 @@ describe.skipIf(skipped !== undefined)(
       const layout = layoutOf();
       const run = runner(new AbortController().signal);
       const step = { note: () => undefined, doing: () => undefined };
-      if (!existsSync(scanner)) await installPackages(["testssl.sh"], run, step);
+      await ensureProgram(scanner, "testssl.sh");
       const built = await ensureBuilds(layout, run, step);
       directory = await mkdtemp(join(tmpdir(), "tls-scan-"));
       pipeline = await startPipeline({ minio: join(built.minio, "minio"), mc: join(built.mc, "mc") });
