@@ -1,6 +1,5 @@
-import { once } from "node:events";
 import { readFile, rm } from "node:fs/promises";
-import { createServer, type Server } from "node:https";
+import type { Server } from "node:https";
 import { join } from "node:path";
 import { Readable } from "node:stream";
 import { setTimeout as pause } from "node:timers/promises";
@@ -13,7 +12,7 @@ import { readSecretValue } from "../../sandbox/dev-cluster.ts";
 import { httpsRequest } from "../../sandbox/https-request.ts";
 import { submitJob } from "../../sandbox/job.ts";
 import { mintToken } from "../../sandbox/token.ts";
-import { openPage, startBrowser } from "../support/browser.ts";
+import { openPage, pageScript, servePage, startBrowser } from "../support/browser.ts";
 import { freePort, writeCertificate } from "../support/minio-server.ts";
 import { snippet } from "../support/snippets.ts";
 import { bringUp, mcBinary } from "./bring-up.ts";
@@ -68,10 +67,7 @@ beforeAll(async () => {
     ["tls.crt", "tls.key"].map((name) => readFile(join(place.folder, name))),
   );
   const port = await freePort();
-  pages = createServer({ cert, key }, (_request, response) => {
-    response.setHeader("content-type", "text/html").end("<!doctype html><title>map</title>");
-  }).listen(port, "127.0.0.1");
-  await once(pages, "listening");
+  pages = await servePage({ cert, key }, port);
   allowedPage = `https://127.0.0.1:${port}`;
   otherPage = `https://localhost:${port}`;
   browser = await startBrowser();
@@ -93,18 +89,14 @@ async function ask(job: string): Promise<{ status: number; url?: string }> {
   return { status, ...JSON.parse(body.toString("utf8")) };
 }
 
-/** docs/api.md's script for a page, and what more of it is to be tried. */
-const pageScript = async (more: string): Promise<string> =>
-  `(async () => { const api = ${JSON.stringify(stack.apiUrl)}, token = ${JSON.stringify(await token())};
-    ${await snippet("api.md", "js")}
-    ${more} })()`;
+const script = async (more = ""): Promise<string> => pageScript(stack.apiUrl, await token(), more);
 
 /** What the browser says when a page asks the API, and reads a URL that it has been given. */
 async function saidTo(origin: string): Promise<readonly string[]> {
   const { url } = await ask("job-123");
   const { page, said, close } = await openPage(browser, origin);
   const read = `fetch(${JSON.stringify(url)}, { headers: { Range: "bytes=0-15" } }).then(({ status }) => console.log(status))`;
-  for (const script of [await pageScript(""), read]) await page.evaluate(script).catch(() => undefined);
+  for (const text of [await script(), read]) await page.evaluate(text).catch(() => undefined);
   await close();
   return said.filter((line) => !line.includes("Failed to load resource"));
 }
@@ -227,7 +219,7 @@ describe("a stack that names a namespace and a web origin", () => {
       const again = await fetch(url, { headers: { "If-None-Match": head.headers.get("ETag") } });
       const bytes = (await head.arrayBuffer()).byteLength;
       return { ...Object.fromEntries(head.headers), bytes, again: again.status };`;
-    const result = await page.evaluate(await pageScript(more));
+    const result = await page.evaluate(await script(more));
     expect(result).toMatchObject({
       bytes: 16,
       again: 304,

@@ -1,8 +1,7 @@
 import { execFile, execFileSync } from "node:child_process";
 import { createHash, randomBytes } from "node:crypto";
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
-import { createServer, type Server } from "node:https";
-import { once } from "node:events";
+import type { Server } from "node:https";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
@@ -13,7 +12,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest"
 import { gatewayCannotRun } from "../support/download-gateway.ts";
 import { makeResult } from "../../sandbox/geotiff.ts";
 import { runner } from "../../sandbox/run.ts";
-import { browserCannotRun, openPage, startBrowser } from "../support/browser.ts";
+import { browserCannotRun, openPage, pageScript, servePage, startBrowser } from "../support/browser.ts";
 import { startLiveApi, type LiveApi } from "../support/live-api.ts";
 import { startLiveDownloads } from "../support/live-downloads.ts";
 import { freePort } from "../support/minio-server.ts";
@@ -121,18 +120,14 @@ describe.skipIf(browserCannotRun !== undefined)(`a browser${because(browserCanno
 
   beforeAll(async () => {
     browser = await startBrowser();
-    pages = createServer(live.tls, (_request, response) => {
-      response.setHeader("content-type", "text/html").end("<!doctype html><title>map</title>");
-    }).listen(Number(new URL(pageOrigin).port), "127.0.0.1");
-    await once(pages, "listening");
+    pages = await servePage(live.tls, Number(new URL(pageOrigin).port));
   });
   afterAll(async () => {
     await browser.close();
     pages.close().closeAllConnections();
   });
 
-  const script = async (): Promise<string> =>
-    `(async () => { const api = ${JSON.stringify(live.origin)}, token = ${JSON.stringify(await live.token("alice"))}; ${await snippet("js")} })()`;
+  const script = async (): Promise<string> => pageScript(live.origin, await live.token("alice"));
 
   test("on a page of an allowed origin reads the result by range", async () => {
     const { page, said, close } = await openPage(browser, pageOrigin);

@@ -1,6 +1,10 @@
+import { once } from "node:events";
+import { createServer, type Server, type ServerOptions } from "node:https";
+
 import { type Browser, chromium, type Page } from "playwright-core";
 
 import { cannotHave, ensureProgram } from "./debian.ts";
+import { snippet } from "./snippets.ts";
 
 const executablePath = "/usr/bin/chromium";
 
@@ -38,3 +42,18 @@ export async function openPage(browser: Browser, url: string): Promise<OpenPage>
   await page.goto(url);
   return { page, said, asked, close: () => context.close() };
 }
+
+/** Serves an empty page, for scripts to run on. */
+export async function servePage(tls: Pick<ServerOptions, "cert" | "key">, port: number): Promise<Server> {
+  const server = createServer(tls, (_request, response) => {
+    response.setHeader("content-type", "text/html").end("<!doctype html><title>map</title>");
+  }).listen(port, "127.0.0.1");
+  await once(server, "listening");
+  return server;
+}
+
+/** docs/api.md's script for a page, with the API and the token that it wants, and what more of it is to be tried. */
+export const pageScript = async (api: string, token: string, more = ""): Promise<string> =>
+  `(async () => { const api = ${JSON.stringify(api)}, token = ${JSON.stringify(token)};
+    ${await snippet("api.md", "js")}
+    ${more} })()`;
