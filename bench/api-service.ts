@@ -6,14 +6,14 @@ import { createLocalJWKSet, exportJWK, generateKeyPair, jwtVerify, SignJWT } fro
 import { Client } from "minio";
 
 import { buildApp } from "../services/signed-url-api/app.ts";
-import { createDownloads } from "../services/signed-url-api/downloads.ts";
-import type { HttpGet } from "../services/signed-url-api/https-get.ts";
-import { createJobs } from "../services/signed-url-api/jobs.ts";
+import { createDownloads } from "../services/signed-url-api/signing/downloads.ts";
+import type { HttpGet } from "../services/common/https-get.ts";
+import { createJobs } from "../services/signed-url-api/jobs/jobs.ts";
 import { createMetrics } from "../services/signed-url-api/metrics.ts";
-import { mayRead, readManifest } from "../services/signed-url-api/ownership.ts";
-import { createPresigner } from "../services/signed-url-api/presign.ts";
-import { createStorage } from "../services/signed-url-api/storage.ts";
-import { createTokens } from "../services/signed-url-api/tokens.ts";
+import { mayRead, readManifest } from "../services/signed-url-api/jobs/ownership.ts";
+import { createPresigner } from "../services/signed-url-api/signing/presign.ts";
+import { createStorage } from "../services/signed-url-api/jobs/storage.ts";
+import { createTokens } from "../services/signed-url-api/auth/tokens.ts";
 
 /**
  * One of the servers that bench/api.ts compares, in a process of its own: `ours`, `bare` or `usual`. Storage is in

@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 
-import { heapFlags } from "../components/signed-url-api.ts";
+import { heapFlags } from "../components/api/signed-url-api.ts";
 import { bundleFile } from "../services/bundle.ts";
 import { writeCertificate } from "../test/support/minio-server.ts";
 import { steadyLoad } from "./steady-load.ts";
@@ -70,7 +70,7 @@ async function certificate(): Promise<Record<string, string>> {
 async function start({ service, tls = false }: Contender): Promise<Started> {
   const child = fork(program, tls ? [service, "tls"] : [service], {
     stdio: ["ignore", "ignore", "inherit", "ipc"],
-    // As in a pod of 256 MiB (components/signed-url-api.ts).
+    // As in a pod of 256 MiB (components/api/signed-url-api.ts).
     execArgv: heapFlags("256Mi"),
     env: { ...process.env, ...(tls ? await certificate() : {}) },
   });

@@ -9,7 +9,7 @@ import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { parseArgs } from "node:util";
 
-import { ensureBuilds } from "../sandbox/builds.ts";
+import { ensureBuilds } from "../sandbox/cluster/builds.ts";
 import { layoutOf } from "../sandbox/layout.ts";
 import { runner } from "../sandbox/run.ts";
 import { verify } from "../services/audit-receiver/trail.ts";

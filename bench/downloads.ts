@@ -12,12 +12,12 @@ import { cpus, tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs, promisify } from "node:util";
 
-import { apiSignerPolicy } from "../components/iam-policies.ts";
-import { ensureBuilds } from "../sandbox/builds.ts";
-import { ensureBase } from "../sandbox/images/bases.ts";
+import { apiSignerPolicy } from "../components/access/iam-policies.ts";
+import { ensureBuilds } from "../sandbox/cluster/builds.ts";
+import { ensureBase } from "../sandbox/cluster/images/bases.ts";
 import { layoutOf } from "../sandbox/layout.ts";
 import { runner } from "../sandbox/run.ts";
-import { createPresigner } from "../services/signed-url-api/presign.ts";
+import { createPresigner } from "../services/signed-url-api/signing/presign.ts";
 import { type Gateway, startGateway } from "../test/support/download-gateway.ts";
 import { freePort, startMinio } from "../test/support/minio-server.ts";
 

@@ -5,7 +5,7 @@ import { getSignedUrl } from "@aws-sdk/s3-request-presigner";
 import { AwsClient } from "aws4fetch";
 import { Client } from "minio";
 
-import { createPresigner } from "../services/signed-url-api/presign.ts";
+import { createPresigner } from "../services/signed-url-api/signing/presign.ts";
 
 /**
  * URLs signed in a second by one thread, each for another object: ours, and what one would take otherwise, beside the

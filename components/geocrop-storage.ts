@@ -1,21 +1,21 @@
 import * as kubernetes from "@pulumi/kubernetes";
 import * as pulumi from "@pulumi/pulumi";
 
-import type { Settings } from "../config.ts";
-import { AuditLog } from "./audit-log.ts";
-import { Certificates, serverNames } from "./certificates.ts";
-import { Credentials } from "./credentials.ts";
-import { DownloadGateway } from "./download-gateway.ts";
-import { declaredPolicies, resultsBucket } from "./iam-policies.ts";
-import { MinioAdmin } from "./minio-admin.ts";
-import { MinioIdentity } from "./minio-identity.ts";
-import { minioPort, MinioServer } from "./minio-server.ts";
-import { networkSettings } from "./network-paths.ts";
-import { NetworkPolicies } from "./network-policies.ts";
-import { PrivateBucket } from "./private-bucket.ts";
-import { bytesOf } from "./quantity.ts";
-import { SignedUrlApi } from "./signed-url-api.ts";
-import { DevIssuer, type TokenRules } from "./token-issuer.ts";
+import type { Settings } from "../config/settings.ts";
+import { AuditLog } from "./audit/audit-log.ts";
+import { Certificates, serverNames } from "./tls/certificates.ts";
+import { Credentials } from "./access/credentials.ts";
+import { DownloadGateway } from "./downloads/download-gateway.ts";
+import { declaredPolicies, resultsBucket } from "./access/iam-policies.ts";
+import { MinioAdmin } from "./minio/minio-admin.ts";
+import { MinioIdentity } from "./access/minio-identity.ts";
+import { minioPort, MinioServer } from "./minio/minio-server.ts";
+import { networkSettings } from "./network/network-paths.ts";
+import { NetworkPolicies } from "./network/network-policies.ts";
+import { PrivateBucket } from "./minio/private-bucket.ts";
+import { bytesOf } from "../config/quantity.ts";
+import { SignedUrlApi } from "./api/signed-url-api.ts";
+import { DevIssuer, type TokenRules } from "./api/token-issuer.ts";
 
 /** Pod Security "restricted", at the version these manifests were written for. */
 const podSecurity = Object.fromEntries(

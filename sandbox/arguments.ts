@@ -1,5 +1,5 @@
 import { parseArgs } from "node:util";
-import type { EngineName } from "./engine.ts";
+import type { EngineName } from "./engine/engine.ts";
 
 /** What the command line asks for. */
 export type Command =

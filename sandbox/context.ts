@@ -1,6 +1,6 @@
-import type { Cluster } from "./cluster.ts";
+import type { Cluster } from "./cluster/cluster.ts";
 import type { Layout } from "./layout.ts";
-import type { NodeRecord } from "./node/host.ts";
+import type { NodeRecord } from "./cluster/node/host.ts";
 import type { Step } from "./progress.ts";
 import type { Run } from "./run.ts";
 

@@ -2,7 +2,7 @@ import { existsSync } from "node:fs";
 import { readdir, rm, rmdir } from "node:fs/promises";
 import { join } from "node:path";
 import type { Layout } from "./layout.ts";
-import { otherNodesData, stopNode } from "./node/host.ts";
+import { otherNodesData, stopNode } from "./cluster/node/host.ts";
 import { type Progress, size } from "./progress.ts";
 import { type Run, runner } from "./run.ts";
 

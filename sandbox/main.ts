@@ -1,16 +1,16 @@
 /** `npm run sandbox`: a real one-node Kubernetes on this machine, with the dev stack on it. See arguments.ts for its use. */
 import { existsSync } from "node:fs";
 import { type Command, UsageError, help, parseCommand } from "./arguments.ts";
-import { stackEnvironment } from "./deploy.ts";
+import { stackEnvironment } from "./engine/deploy.ts";
 import { down } from "./down.ts";
-import { recordedEngine } from "./engine.ts";
+import { recordedEngine } from "./engine/engine.ts";
 import { Interrupted, interruption } from "./interruption.ts";
 import { type Layout, layoutOf } from "./layout.ts";
 import { withLock } from "./lock.ts";
 import { chooseLogs, logFiles, printLogs } from "./logs.ts";
 import { progressOn } from "./progress.ts";
 import { describe, readSandbox } from "./status.ts";
-import { urls } from "./stack-file.ts";
+import { urls } from "./engine/stack-file.ts";
 
 const print = (text: string): void => void process.stdout.write(`${text}\n`);
 const printJson = (value: unknown): void => print(JSON.stringify(value, undefined, 2));

@@ -1,12 +1,12 @@
 import { existsSync } from "node:fs";
-import { Cluster, isReady } from "./cluster.ts";
-import { stackNamespace } from "./deploy.ts";
+import { Cluster, isReady } from "./cluster/cluster.ts";
+import { stackNamespace } from "./engine/deploy.ts";
 import { sizeOf } from "./down.ts";
-import { type EngineName, recordedEngine } from "./engine.ts";
+import { type EngineName, recordedEngine } from "./engine/engine.ts";
 import { type Layout, network, nodeName } from "./layout.ts";
-import { memoryUsed } from "./node/cgroups.ts";
-import { runningNode } from "./node/host.ts";
-import { type ComponentStatus, readStatus } from "./node/plan.ts";
+import { memoryUsed } from "./cluster/node/cgroups.ts";
+import { runningNode } from "./cluster/node/host.ts";
+import { type ComponentStatus, readStatus } from "./cluster/node/plan.ts";
 import { elapsed, size } from "./progress.ts";
 import { runner } from "./run.ts";
 

@@ -1,21 +1,21 @@
 import { join } from "node:path";
-import { addons, dnsSelector } from "./addons.ts";
-import { ensureBuilds } from "./builds.ts";
-import { until } from "./cluster.ts";
+import { addons, dnsSelector } from "./cluster/addons.ts";
+import { ensureBuilds } from "./cluster/builds.ts";
+import { until } from "./cluster/cluster.ts";
 import type { SandboxContext } from "./context.ts";
-import { deploy, stackEnvironment, stackNamespace } from "./deploy.ts";
-import { type Engine, type EngineName, chooseEngine, engineFacts } from "./engine.ts";
-import { importImages, removeSupersededImages } from "./image-store.ts";
-import { buildImages } from "./images.ts";
+import { deploy, stackEnvironment, stackNamespace } from "./engine/deploy.ts";
+import { type Engine, type EngineName, chooseEngine, engineFacts } from "./engine/engine.ts";
+import { importImages, removeSupersededImages } from "./cluster/image-store.ts";
+import { buildImages } from "./cluster/images.ts";
 import type { Layout } from "./layout.ts";
 import { withLock } from "./lock.ts";
-import { runMainJob } from "./main-job.ts";
-import { installPackages, missingPackages } from "./packages.ts";
-import { PrerequisitesMissing, faultsOf, machineFacts } from "./prerequisites.ts";
+import { runMainJob } from "./smoke-test/smoke-test.ts";
+import { installPackages, missingPackages } from "./cluster/packages.ts";
+import { PrerequisitesMissing, faultsOf, machineFacts } from "./cluster/prerequisites.ts";
 import { type Progress, elapsed } from "./progress.ts";
 import { type Run, runner } from "./run.ts";
-import { ensureNode, stopAfterFailure } from "./start-node.ts";
-import { urls } from "./stack-file.ts";
+import { ensureNode, stopAfterFailure } from "./cluster/start-node.ts";
+import { urls } from "./engine/stack-file.ts";
 
 /** How the sandbox is brought up. */
 export interface UpOptions {

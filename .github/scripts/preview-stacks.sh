@@ -12,7 +12,7 @@ for file in Pulumi.*.yaml; do
   stack=${file#Pulumi.}
   stack=${stack%.yaml}
   code=0
-  node preview/main.ts --stack "$stack" --base "$base" --markdown >"$out/$stack.md" || code=$?
+  node tools/preview/main.ts --stack "$stack" --base "$base" --markdown >"$out/$stack.md" || code=$?
   echo "stack $stack: exit code $code"
   if [ "$code" -eq 1 ]; then
     failed=1

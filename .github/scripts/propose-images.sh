@@ -8,7 +8,7 @@ branch=images
 for file in "$folder"/*; do
   node .github/scripts/set-image.ts prod "$(basename "$file")" "$(cat "$file")"
 done
-node preview/golden-main.ts
+node tools/preview/golden-main.ts
 if git diff --quiet; then
   echo "the stack uses these images already"
   exit 0

@@ -49,7 +49,8 @@ export const expiryBounds = resourceRule({
   description: "Signed URLs live 15 to 60 minutes, and the signer's policy refuses older ones.",
   why: "A URL is a key for whoever holds it; the server's own limit of seven days is far too long.",
   source: 'storage-security-notes.txt, "Future: Signed URL Workflow"',
-  remedy: "Keep api.urlExpirySeconds and s3:signatureAge within the bounds (components/iam-policies.ts).",
+  remedy:
+    "Keep api.urlExpirySeconds and s3:signatureAge within the bounds (components/access/iam-policies.ts).",
   level: "mandatory",
   defaults: { leastSeconds: 900, mostSeconds: 3600, signer: "geocrop-api-signer" },
   check(subject, { leastSeconds, mostSeconds, signer }) {
@@ -74,7 +75,7 @@ export const iamNoWildcard = resourceRule({
   description: "Identities are granted actions one by one, on resources that are named.",
   why: "A wildcard grants what the next release adds, and what nobody meant: s3:* includes deleting buckets.",
   source: 'storage-security-notes.txt, "Least Privilege"',
-  remedy: "List the actions and the buckets (components/iam-policies.ts).",
+  remedy: "List the actions and the buckets (components/access/iam-policies.ts).",
   level: "mandatory",
   // The provisioner makes users and policies, so that no list of buckets would bind it.
   defaults: {

@@ -9,7 +9,8 @@ export const bucketPrivate = resourceRule({
   description: "Buckets are private, and no bucket policy lets anybody in without a key.",
   why: "Whatever is public is read by everybody who guesses a name, and no audit entry says who it was.",
   source: 'storage-security-notes.txt, "Bucket Policies Applied"',
-  remedy: 'Set acl to "private" and grant access by an identity\'s policy (components/iam-policies.ts).',
+  remedy:
+    'Set acl to "private" and grant access by an identity\'s policy (components/access/iam-policies.ts).',
   level: "mandatory",
   defaults: {},
   check(subject) {
@@ -50,7 +51,7 @@ export const bucketVersioned = stackRule({
   why: "Without them whoever may write may also destroy: an overwritten or deleted object is gone.",
   source: 'storage-security-notes.txt, "Enable Versioning"',
   remedy:
-    'Declare an S3BucketVersioning with status "Enabled" for the bucket (components/private-bucket.ts).',
+    'Declare an S3BucketVersioning with status "Enabled" for the bucket (components/minio/private-bucket.ts).',
   level: "mandatory",
   defaults: {},
   check(subjects) {

@@ -61,7 +61,8 @@ export const minioClosed = resourceRule({
   description: "Only the pods that work with MinIO reach it, and only in their own namespace.",
   why: "Known server holes need no more than a connection and a known access key (docs/decisions/0003).",
   source: 'storage-security-notes.txt, "Network Policies"',
-  remedy: "Let clients go through geocrop-api and geocrop-downloads (components/network-policies.ts).",
+  remedy:
+    "Let clients go through geocrop-api and geocrop-downloads (components/network/network-policies.ts).",
   level: "mandatory",
   defaults: {
     app: "minio",

@@ -71,7 +71,7 @@ export const podSecurity = resourceRule({
   description: 'Pods keep to Pod Security "restricted", with a read-only root file system and no token.',
   why: "What breaks out of a process should find no root, no capability, no host and no API token.",
   source: "Kubernetes Pod Security Standards; CIS Kubernetes 5.1.6, 5.2",
-  remedy: "Spread restrictedPod and restrictedContainer into it (components/workload.ts).",
+  remedy: "Spread restrictedPod and restrictedContainer into it (components/kubernetes/workload.ts).",
   level: "mandatory",
   defaults: {},
   check(subject) {
@@ -155,7 +155,7 @@ export const memoryBounded = resourceRule({
   description: "Containers ask for the memory that they may use, and for CPU.",
   why: "Without a request the scheduler packs a node until pods are killed; MinIO's are not the last to go.",
   source: "Kubernetes application security checklist",
-  remedy: "Use resourceRequirements (components/workload.ts).",
+  remedy: "Use resourceRequirements (components/kubernetes/workload.ts).",
   level: "advisory",
   defaults: {},
   check(subject) {

@@ -3,7 +3,7 @@ import { readFile } from "node:fs/promises";
 import { createServer } from "node:https";
 import { join } from "node:path";
 import { inspect } from "node:util";
-import { serverTls } from "../tls.ts";
+import { serverTls } from "../common/tls.ts";
 import { createApp } from "./app.ts";
 import { startForwarding } from "./forward.ts";
 import { openJournal } from "./journal.ts";

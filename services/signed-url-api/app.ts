@@ -6,14 +6,14 @@ import type { Socket } from "node:net";
 import cors from "@fastify/cors";
 import Fastify, { LogController, type FastifyReply, type FastifyRequest } from "fastify";
 
-import { docsPage, docsPolicy } from "./docs-page.ts";
-import { addDownloadRoutes, bodyProblems, DOWNLOAD_ROUTE } from "./download-routes.ts";
-import type { Downloads } from "./downloads.ts";
-import { createFastLane } from "./fast-lane.ts";
-import type { Jobs } from "./jobs.ts";
+import { docsPage, docsPolicy } from "./routes/docs-page.ts";
+import { addDownloadRoutes, bodyProblems, DOWNLOAD_ROUTE } from "./routes/download-routes.ts";
+import type { Downloads } from "./signing/downloads.ts";
+import { createFastLane } from "./routes/fast-lane.ts";
+import type { Jobs } from "./jobs/jobs.ts";
 import { createLogLines, type LogSink } from "./log-lines.ts";
 import type { Metrics } from "./metrics.ts";
-import { compileValidator, describeRoutes, type ZodTypes } from "./openapi.ts";
+import { compileValidator, describeRoutes, type ZodTypes } from "./routes/openapi.ts";
 import {
   headersTooLarge,
   internalError,
@@ -23,11 +23,11 @@ import {
   tooManyRequests,
   unavailable,
 } from "./problems.ts";
-import { createRateLimit, type RateLimit } from "./rate-limit.ts";
-import { createRecordIssue } from "./record-issue.ts";
+import { createRateLimit, type RateLimit } from "./auth/rate-limit.ts";
+import { createRecordIssue } from "./signing/record-issue.ts";
 import type { Settings } from "./settings.ts";
-import { StorageError } from "./storage.ts";
-import type { Tokens, User } from "./tokens.ts";
+import { StorageError } from "./jobs/storage.ts";
+import type { Tokens, User } from "./auth/tokens.ts";
 
 /** What the app needs from outside. */
 export interface AppOptions {

@@ -7,20 +7,20 @@ import { createSecureContext } from "node:tls";
 
 import { createLocalJWKSet, type JWTVerifyGetKey } from "jose";
 
-import { serverTls } from "../tls.ts";
+import { serverTls } from "../common/tls.ts";
 import { buildApp, createListener, TLS_MIN_VERSION } from "./app.ts";
-import { createDownloads } from "./downloads.ts";
-import { createHttpsGet } from "./https-get.ts";
-import { createJobs } from "./jobs.ts";
+import { createDownloads } from "./signing/downloads.ts";
+import { createHttpsGet } from "../common/https-get.ts";
+import { createJobs } from "./jobs/jobs.ts";
 import type { LogSink } from "./log-lines.ts";
 import { createMetricsServer } from "./metrics-server.ts";
 import { createMetrics } from "./metrics.ts";
-import { mountFiles, type MountedFiles } from "./mounted-files.ts";
-import { createPresigner, type Credentials } from "./presign.ts";
-import { createRemoteKeys, type RemoteKeys } from "./remote-keys.ts";
+import { mountFiles, type MountedFiles } from "../common/mounted-files.ts";
+import { createPresigner, type Credentials } from "./signing/presign.ts";
+import { createRemoteKeys, type RemoteKeys } from "./auth/remote-keys.ts";
 import { readSettings, type Settings } from "./settings.ts";
-import { createStorage } from "./storage.ts";
-import { createTokens } from "./tokens.ts";
+import { createStorage } from "./jobs/storage.ts";
+import { createTokens } from "./auth/tokens.ts";
 
 /** After SIGTERM the API serves on for so long, until every node has taken the pod out of the Service. */
 const DRAIN_MS = 5000;

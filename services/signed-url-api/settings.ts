@@ -1,6 +1,6 @@
 import * as z from "zod";
 
-import { ALGORITHMS } from "./tokens.ts";
+import { ALGORITHMS } from "./auth/tokens.ts";
 
 /** Bounds of a download URL's life, in seconds: 15 and 60 minutes. */
 export const EXPIRY = { min: 900, max: 3600 } as const;

@@ -8,10 +8,10 @@ import { CoreV1Api } from "@kubernetes/client-node";
 import type { Browser } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 
-import { readSecretValue } from "../../sandbox/dev-cluster.ts";
-import { httpsRequest } from "../../sandbox/https-request.ts";
-import { submitJob } from "../../sandbox/job.ts";
-import { mintToken } from "../../sandbox/token.ts";
+import { readSecretValue } from "../../tools/kube/dev-cluster.ts";
+import { httpsRequest } from "../../tools/https-request.ts";
+import { submitJob } from "../../tools/jobs/job.ts";
+import { mintToken } from "../../tools/jobs/token.ts";
 import { openPage, pageScript, servePage, startBrowser } from "../support/browser.ts";
 import { freePort, writeCertificate } from "../support/minio-server.ts";
 import { snippet } from "../support/snippets.ts";

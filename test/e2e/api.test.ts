@@ -9,11 +9,11 @@ import { promisify } from "node:util";
 import { CoreV1Api } from "@kubernetes/client-node";
 import { afterAll, beforeAll, expect, test } from "vitest";
 
-import { readSecretValue } from "../../sandbox/dev-cluster.ts";
-import { makeResult } from "../../sandbox/geotiff.ts";
-import { httpsRequest } from "../../sandbox/https-request.ts";
-import { submitJob } from "../../sandbox/job.ts";
-import { mintToken } from "../../sandbox/token.ts";
+import { readSecretValue } from "../../tools/kube/dev-cluster.ts";
+import { makeResult } from "../../sandbox/smoke-test/geotiff.ts";
+import { httpsRequest } from "../../tools/https-request.ts";
+import { submitJob } from "../../tools/jobs/job.ts";
+import { mintToken } from "../../tools/jobs/token.ts";
 import { bringUp } from "./bring-up.ts";
 import { command, layout, run } from "./engines.ts";
 import { inPod, sandboxCluster } from "./live.ts";
@@ -86,7 +86,7 @@ test("npm run audit tells who was given the URL, when, and each use of it", asyn
   let output = "";
   for (let tries = 0; tries < 20 && !/206 {2}GetObject.* for alice by /.test(output); tries += 1) {
     await pause(500);
-    ({ output } = await command(process.execPath, ["sandbox/audit.ts", "--job", job]).done);
+    ({ output } = await command(process.execPath, ["tools/audit/audit.ts", "--job", job]).done);
   }
   const issuance = new RegExp(`URL {2}([\\w-]{22}) {2}${job} {2}given to alice {2}from`).exec(output)?.[1];
   expect(issuance).toBeDefined();

@@ -1,6 +1,6 @@
 import { join } from "node:path";
 
-import { ensureBuilds } from "../../sandbox/builds.ts";
+import { ensureBuilds } from "../../sandbox/cluster/builds.ts";
 import { command, layout, run } from "./engines.ts";
 
 const quiet = { note: () => undefined, doing: () => undefined };

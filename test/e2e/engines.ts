@@ -4,7 +4,7 @@ import { join } from "node:path";
 
 import { parse, stringify } from "yaml";
 
-import { engineFacts } from "../../sandbox/engine.ts";
+import { engineFacts } from "../../sandbox/engine/engine.ts";
 import { layoutOf, network } from "../../sandbox/layout.ts";
 import { runner } from "../../sandbox/run.ts";
 
@@ -120,7 +120,7 @@ function stackAt(
 /** The embedded deployer's command line for a stack of its own. */
 export function embeddedCommand(verb: string, place: Place, file: string, mc: string) {
   return command(process.execPath, [
-    "sandbox/embedded/main.ts",
+    "sandbox/engine/embedded/main.ts",
     verb,
     "--stack",
     "dev",

@@ -13,7 +13,7 @@ import {
   type V1Status,
 } from "@kubernetes/client-node";
 
-import { readSecretValue } from "../../sandbox/dev-cluster.ts";
+import { readSecretValue } from "../../tools/kube/dev-cluster.ts";
 import { layout, run } from "./engines.ts";
 
 /** The sandbox's cluster, once it is up. */

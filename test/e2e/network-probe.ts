@@ -3,7 +3,7 @@ import { setTimeout as pause } from "node:timers/promises";
 
 import { CoreV1Api, type KubeConfig } from "@kubernetes/client-node";
 
-import { restrictedPod } from "../../components/workload.ts";
+import { restrictedPod } from "../../components/kubernetes/workload.ts";
 
 /** Connects, prints one word, and ends; a policy's block is a silence, so it waits for a bounded time only. */
 const script = (host: string, port: number): string => `

@@ -13,13 +13,13 @@ import {
   partyNames,
   type Port,
   ports,
-} from "../../components/network-paths.ts";
-import { networkPolicySpecs } from "../../components/network-policies.ts";
-import { KubeApi } from "../../sandbox/embedded/kube-api.ts";
+} from "../../components/network/network-paths.ts";
+import { networkPolicySpecs } from "../../components/network/network-policies.ts";
+import { KubeApi } from "../../sandbox/engine/embedded/kube-api.ts";
 import { network } from "../../sandbox/layout.ts";
-import { readDeclaration } from "../../verify/stack-file.ts";
-import { type Probe, reach, startProbe } from "../../verify/probe-pod.ts";
-import { Target } from "../../verify/target.ts";
+import { readDeclaration } from "../../tools/program/stack-file.ts";
+import { type Probe, reach, startProbe } from "../../tools/verify/probe-pod.ts";
+import { Target } from "../../tools/verify/target.ts";
 import { bringUp } from "./bring-up.ts";
 import { layout } from "./engines.ts";
 import { sandboxCluster } from "./live.ts";

@@ -150,7 +150,7 @@ describe.skipIf("missing" in cli)(`the offline preview beside the engine's${why}
   test("agrees with the engine's policy pack on a breach", async () => {
     const { repo } = engine;
     repo.branch("breach");
-    repo.edit("components/private-bucket.ts", 'acl: "private"', 'acl: "public-read"');
+    repo.edit("components/minio/private-bucket.ts", 'acl: "private"', 'acl: "public-read"');
     repo.commit("open the buckets");
     const refusal = engine.run("preview", "--stack", "dev", "--policy-pack", join(layout.project, "policy"));
     await expect(refusal).rejects.toThrow(/\[mandatory\] +bucket-private/);

@@ -3,8 +3,8 @@ import { setTimeout as pause } from "node:timers/promises";
 import { CoreV1Api } from "@kubernetes/client-node";
 import { parse, stringify } from "yaml";
 
-import { restrictedContainer, restrictedPod } from "../../components/workload.ts";
-import { readSecretValue } from "../../sandbox/dev-cluster.ts";
+import { restrictedContainer, restrictedPod } from "../../components/kubernetes/workload.ts";
+import { readSecretValue } from "../../tools/kube/dev-cluster.ts";
 import { ensureProgram } from "../support/debian.ts";
 import { snippet } from "../support/snippets.ts";
 import { inPod, sandboxCluster } from "./live.ts";

@@ -2,7 +2,7 @@ import { CoreV1Api, KubernetesObjectApi, type KubernetesObject } from "@kubernet
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { parse } from "yaml";
 
-import { renderStack } from "../../preview/render.ts";
+import { renderStack } from "../../tools/preview/render.ts";
 import { bringUp } from "./bring-up.ts";
 import { layout } from "./engines.ts";
 import { sandboxCluster } from "./live.ts";

@@ -5,12 +5,12 @@ import { setTimeout as pause } from "node:timers/promises";
 import { CoreV1Api } from "@kubernetes/client-node";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 
-import { podLabels } from "../../components/workload.ts";
-import { openTunnel } from "../../components/tunnel.ts";
-import { readSecretValue } from "../../sandbox/dev-cluster.ts";
-import { httpsRequest } from "../../sandbox/https-request.ts";
-import { runMainJob } from "../../sandbox/main-job.ts";
-import { mintToken } from "../../sandbox/token.ts";
+import { podLabels } from "../../components/kubernetes/workload.ts";
+import { openTunnel } from "../../components/minio/tunnel.ts";
+import { readSecretValue } from "../../tools/kube/dev-cluster.ts";
+import { httpsRequest } from "../../tools/https-request.ts";
+import { runMainJob } from "../../sandbox/smoke-test/smoke-test.ts";
+import { mintToken } from "../../tools/jobs/token.ts";
 import { bringUp, mcBinary } from "./bring-up.ts";
 import {
   cliPlace,
@@ -276,9 +276,9 @@ function tunnel(namespace: string): Promise<string> {
 }
 
 test("the sandbox's own tools tell what is wrong in one line", async () => {
-  const noSubject = await command(process.execPath, ["sandbox/token.ts"]).done;
+  const noSubject = await command(process.execPath, ["tools/jobs/token.ts"]).done;
   expect(noSubject).toMatchObject({ code: 1, output: expect.stringMatching(/^usage: npm run token/) });
-  const badJob = ["sandbox/job.ts", "submit", "--owner", "alice", "--job", "../x", "package.json"];
+  const badJob = ["tools/jobs/job.ts", "submit", "--owner", "alice", "--job", "../x", "package.json"];
   const { code, output } = await command(process.execPath, badJob).done;
   expect(code).toBe(1);
   expect(output).toMatch(/^--job \.\.\/x is no job id/);

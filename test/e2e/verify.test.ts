@@ -12,13 +12,13 @@ import {
 } from "@kubernetes/client-node";
 import { afterAll, beforeAll, expect, test } from "vitest";
 
-import { restrictedPod } from "../../components/workload.ts";
-import { probeLabel } from "../../verify/probe-pod.ts";
-import { type Result, runChecks } from "../../verify/check.ts";
-import { checks, chosenChecks } from "../../verify/checks/index.ts";
-import type { KeyPair, Minio } from "../../verify/minio.ts";
-import { readDeclaration } from "../../verify/stack-file.ts";
-import { Target } from "../../verify/target.ts";
+import { restrictedPod } from "../../components/kubernetes/workload.ts";
+import { probeLabel } from "../../tools/verify/probe-pod.ts";
+import { type Result, runChecks } from "../../tools/verify/check.ts";
+import { checks, chosenChecks } from "../../tools/verify/checks/index.ts";
+import type { KeyPair, Minio } from "../../tools/verify/minio.ts";
+import { readDeclaration } from "../../tools/program/stack-file.ts";
+import { Target } from "../../tools/verify/target.ts";
 import { seal } from "../support/madmin-seal.ts";
 import { bringUp, mcBinary } from "./bring-up.ts";
 import { command, embeddedStack, layout, type Place, type StackUnderTest } from "./engines.ts";
@@ -86,7 +86,7 @@ async function asRoot(work: (minio: Minio, root: KeyPair) => Promise<void>): Pro
 test("all of it holds on a sound deployment, within 90 s, and nothing secret is said", async () => {
   const started = performance.now();
   const { code, output } = await command(process.execPath, [
-    "verify/main.ts",
+    "tools/verify/main.ts",
     "--config-file",
     stackFile,
     "--json",
@@ -174,7 +174,7 @@ test("each check is red where its thing is broken", async () => {
     await stop();
   }
   const { code } = await command(process.execPath, [
-    "verify/main.ts",
+    "tools/verify/main.ts",
     "--config-file",
     stackFile,
     "--only",
@@ -198,7 +198,7 @@ test("the checks of TLS are red where a server speaks plainly, too old, and by a
 test("a check that could not look is no pass", async () => {
   await core().deleteNamespacedSecret({ namespace, name: "credentials-provisioner" });
   const { code, output } = await command(process.execPath, [
-    "verify/main.ts",
+    "tools/verify/main.ts",
     "--config-file",
     stackFile,
     "--only",

@@ -10,7 +10,7 @@ import type { Browser } from "playwright-core";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 
 import { gatewayCannotRun } from "../support/download-gateway.ts";
-import { makeResult } from "../../sandbox/geotiff.ts";
+import { makeResult } from "../../sandbox/smoke-test/geotiff.ts";
 import { runner } from "../../sandbox/run.ts";
 import { browserCannotRun, openPage, pageScript, servePage, startBrowser } from "../support/browser.ts";
 import { startLiveApi, type LiveApi } from "../support/live-api.ts";

@@ -7,7 +7,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { promisify } from "node:util";
 import { afterEach, beforeAll, describe, expect, test } from "vitest";
 
-import { ensureBuilds } from "../../sandbox/builds.ts";
+import { ensureBuilds } from "../../sandbox/cluster/builds.ts";
 import { layoutOf } from "../../sandbox/layout.ts";
 import { runner } from "../../sandbox/run.ts";
 import { verify } from "../../services/audit-receiver/trail.ts";

@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { afterAll, beforeAll, expect, test } from "vitest";
 
-import { ensureBuild, ensureBuilds, testBuilds } from "../../sandbox/builds.ts";
+import { ensureBuild, ensureBuilds, testBuilds } from "../../sandbox/cluster/builds.ts";
 import { layoutOf } from "../../sandbox/layout.ts";
 import { runner } from "../../sandbox/run.ts";
 import { type Got, type Pipeline, startPipeline } from "../support/audit-pipeline.ts";

@@ -10,12 +10,12 @@ import { setTimeout as delay } from "node:timers/promises";
 import { connect, type SecureVersion } from "node:tls";
 import { Client } from "minio";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { apiSignerPolicy } from "../../components/iam-policies.ts";
-import { ensureBuilds } from "../../sandbox/builds.ts";
-import { ensureBase } from "../../sandbox/images/bases.ts";
+import { apiSignerPolicy } from "../../components/access/iam-policies.ts";
+import { ensureBuilds } from "../../sandbox/cluster/builds.ts";
+import { ensureBase } from "../../sandbox/cluster/images/bases.ts";
 import { layoutOf } from "../../sandbox/layout.ts";
 import { runner } from "../../sandbox/run.ts";
-import { createPresigner } from "../../services/signed-url-api/presign.ts";
+import { createPresigner } from "../../services/signed-url-api/signing/presign.ts";
 import {
   type Answer,
   type Gateway,

@@ -8,7 +8,7 @@ import { setTimeout as delay } from "node:timers/promises";
 
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from "vitest";
 
-import { makeResult } from "../../sandbox/geotiff.ts";
+import { makeResult } from "../../sandbox/smoke-test/geotiff.ts";
 import { runner } from "../../sandbox/run.ts";
 import { cannotHave, ensureProgram } from "../support/debian.ts";
 import { gatewayCannotRun } from "../support/download-gateway.ts";
@@ -19,7 +19,7 @@ import { type LiveDownloads, startLiveDownloads } from "../support/live-download
  * sign as it would have signed nearly an hour ago. What it signs is real, and so is its end, by everybody's clock.
  */
 const signing = vi.hoisted(() => ({ secondsLate: 0 }));
-vi.mock(import("../../services/signed-url-api/downloads.ts"), async (importOriginal) => {
+vi.mock(import("../../services/signed-url-api/signing/downloads.ts"), async (importOriginal) => {
   const { createDownloads, ...others } = await importOriginal();
   const now = (): number => Date.now() - signing.secondsLate * 1000;
   return { ...others, createDownloads: (options) => createDownloads({ ...options, now }) };

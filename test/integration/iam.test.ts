@@ -5,14 +5,14 @@ import { join } from "node:path";
 import { AwsV4Signer } from "aws4fetch";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 
-import { identities, type Identity } from "../../components/credentials.ts";
-import { declaredPolicies } from "../../components/iam-policies.ts";
-import { ensureBuilds } from "../../sandbox/builds.ts";
+import { identities, type Identity } from "../../components/access/credentials.ts";
+import { declaredPolicies } from "../../components/access/iam-policies.ts";
+import { ensureBuilds } from "../../sandbox/cluster/builds.ts";
 import { layoutOf } from "../../sandbox/layout.ts";
 import { runner } from "../../sandbox/run.ts";
-import { type Answer, PodHttps } from "../../verify/forward.ts";
-import { type Call, errorCode, type KeyPair, Minio } from "../../verify/minio.ts";
-import { copyBySignedPut, forgedArchive, forgedPut } from "../../verify/replays.ts";
+import { type Answer, PodHttps } from "../../tools/kube/forward.ts";
+import { type Call, errorCode, type KeyPair, Minio } from "../../tools/verify/minio.ts";
+import { copyBySignedPut, forgedArchive, forgedPut } from "../../tools/verify/replays.ts";
 import {
   type ActionProbe,
   bucketProbes,

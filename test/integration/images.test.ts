@@ -5,13 +5,13 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { ensureBuilds } from "../../sandbox/builds.ts";
+import { ensureBuilds } from "../../sandbox/cluster/builds.ts";
 import {
   buildImages,
   type BuildImagesOptions,
   type BuiltImage,
   type ImageName,
-} from "../../sandbox/images.ts";
+} from "../../sandbox/cluster/images.ts";
 import { layoutOf } from "../../sandbox/layout.ts";
 import { runner } from "../../sandbox/run.ts";
 

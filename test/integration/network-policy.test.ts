@@ -5,7 +5,7 @@ import type { Readable, Writable } from "node:stream";
 import { setTimeout } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { rulesetFor } from "../../sandbox/node-agent/ruleset.ts";
+import { rulesetFor } from "../../sandbox/cluster/node-agent/ruleset.ts";
 import { type NetpolStep, connectsIn, netpolCases } from "../support/netpol-cases.ts";
 import { type ProbeRequest, answerSchema } from "../support/netpol-pod.ts";
 import { clusterView } from "../support/netpol-view.ts";

@@ -110,7 +110,7 @@ describe("realistic changes", () => {
 
   test("a breach of a mandatory policy ends with exit code 1, and a configuration can make it advice", async () => {
     repo.branch("breach");
-    repo.edit("components/private-bucket.ts", 'acl: "private"', 'acl: "public-read"');
+    repo.edit("components/minio/private-bucket.ts", 'acl: "private"', 'acl: "public-read"');
     repo.commit("open the buckets");
     const { code, stdout } = await repo.preview("--stack", "prod");
     expect(code).toBe(1);
@@ -139,7 +139,7 @@ describe("what it reads and writes", () => {
     );
     repo.commit("look around");
     const env = { ...process.env, KUBECONFIG: "/some/kubeconfig", PULUMI_ACCESS_TOKEN: "a-token" };
-    const main = join(process.cwd(), "preview/main.ts");
+    const main = join(process.cwd(), "tools/preview/main.ts");
     const { stdout } = await command(process.execPath, [main, "--stack", "dev"], repo.folder, env);
     expect(stdout).toContain("seen: (none) → undefined undefined false");
     expect(repo.git("status", "--porcelain")).toBe("");
@@ -154,7 +154,7 @@ describe("what it reads and writes", () => {
       "await new Promise((done) => setTimeout(done, 60_000));\nconst settings",
     );
     repo.commit("take long");
-    const main = join(process.cwd(), "preview/main.ts");
+    const main = join(process.cwd(), "tools/preview/main.ts");
     const child = spawn(process.execPath, [main, "--stack", "dev"], { cwd: repo.folder, stdio: "ignore" });
     const worktrees = () => repo.git("worktree", "list").trim().split("\n").length;
     // git writes the index last.
@@ -177,7 +177,7 @@ describe("what it reads and writes", () => {
     const npm = `#!/bin/sh\necho "$@" > ${tools}/asked\nln -s ${process.cwd()}/node_modules node_modules\n`;
     writeFileSync(join(tools, "npm"), npm, { mode: 0o755 });
     const env = { ...process.env, PATH: `${tools}:${process.env["PATH"]}` };
-    const main = join(process.cwd(), "preview/main.ts");
+    const main = join(process.cwd(), "tools/preview/main.ts");
     const { code, stdout } = await command(process.execPath, [main, "--stack", "dev"], repo.folder, env);
     expect(code).toBe(0);
     expect(stdout).toContain("its own, installed by npm ci");
@@ -269,7 +269,7 @@ describe("bad input", () => {
 
   test("a folder that is in no repository, and a machine without git: says so", async () => {
     const folder = mkdtempSync(join(tmpdir(), "geocrop-none-"));
-    const main = join(process.cwd(), "preview/main.ts");
+    const main = join(process.cwd(), "tools/preview/main.ts");
     for (const file of ["Pulumi.yaml", "Pulumi.dev.yaml", "package.json"]) {
       writeFileSync(join(folder, file), readFileSync(file));
     }

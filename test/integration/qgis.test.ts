@@ -8,7 +8,7 @@ import { promisify } from "node:util";
 
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 
-import { makeResult } from "../../sandbox/geotiff.ts";
+import { makeResult } from "../../sandbox/smoke-test/geotiff.ts";
 import { runner } from "../../sandbox/run.ts";
 import { cannotHave, ensureProgram } from "../support/debian.ts";
 import { gatewayCannotRun } from "../support/download-gateway.ts";

@@ -8,7 +8,7 @@ import { join } from "node:path";
 
 import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
 
-import { createHttpsGet } from "../../services/signed-url-api/https-get.ts";
+import { createHttpsGet } from "../../services/common/https-get.ts";
 import { freePort, writeCertificate } from "../support/minio-server.ts";
 
 let directory: string;

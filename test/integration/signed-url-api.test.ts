@@ -12,14 +12,14 @@ import { connect, type SecureVersion } from "node:tls";
 import { exportJWK, generateKeyPair, SignJWT, type CryptoKey } from "jose";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 
-import { apiSignerPolicy, jobSubmitterPolicy, workerPolicy } from "../../components/iam-policies.ts";
-import { ensureBuilds } from "../../sandbox/builds.ts";
+import { apiSignerPolicy, jobSubmitterPolicy, workerPolicy } from "../../components/access/iam-policies.ts";
+import { ensureBuilds } from "../../sandbox/cluster/builds.ts";
 import { layoutOf } from "../../sandbox/layout.ts";
 import { runner } from "../../sandbox/run.ts";
 import { bundle, type Service } from "../../services/bundle.ts";
 import { put } from "../../services/job-client/put.ts";
-import { createHttpsGet, type HttpAnswer } from "../../services/signed-url-api/https-get.ts";
-import { createPresigner, type SignedRequest } from "../../services/signed-url-api/presign.ts";
+import { createHttpsGet, type HttpAnswer } from "../../services/common/https-get.ts";
+import { createPresigner, type SignedRequest } from "../../services/signed-url-api/signing/presign.ts";
 import { startServer, type Server } from "../../services/signed-url-api/server.ts";
 import { readSettings } from "../../services/signed-url-api/settings.ts";
 import {

@@ -5,8 +5,8 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { parse, stringify } from "yaml";
 
-import { renderStack } from "../../preview/render.ts";
-import { ensureBuild, moduleFolder, builds, testBuilds } from "../../sandbox/builds.ts";
+import { renderStack } from "../../tools/preview/render.ts";
+import { ensureBuild, moduleFolder, builds, testBuilds } from "../../sandbox/cluster/builds.ts";
 import { layoutOf } from "../../sandbox/layout.ts";
 import { runner } from "../../sandbox/run.ts";
 import { writeSchemas } from "../support/openapi-schemas.ts";

@@ -7,8 +7,8 @@ import { join } from "node:path";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 
-import { ensureBuilds } from "../../sandbox/builds.ts";
-import { ensureBase } from "../../sandbox/images/bases.ts";
+import { ensureBuilds } from "../../sandbox/cluster/builds.ts";
+import { ensureBase } from "../../sandbox/cluster/images/bases.ts";
 import { layoutOf } from "../../sandbox/layout.ts";
 import { runner } from "../../sandbox/run.ts";
 import { type Pipeline, startPipeline } from "../support/audit-pipeline.ts";

@@ -7,10 +7,10 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 
-import { apiSignerPolicy } from "../../components/iam-policies.ts";
+import { apiSignerPolicy } from "../../components/access/iam-policies.ts";
 import { readLine } from "../../services/audit-receiver/chain.ts";
 import { listSegments } from "../../services/audit-receiver/segments.ts";
-import { createPresigner } from "../../services/signed-url-api/presign.ts";
+import { createPresigner } from "../../services/signed-url-api/signing/presign.ts";
 import { freePort, type MinioServer, startMinio } from "./minio-server.ts";
 
 /**

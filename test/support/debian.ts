@@ -1,6 +1,6 @@
 import { existsSync } from "node:fs";
 
-import { installPackages } from "../../sandbox/packages.ts";
+import { installPackages } from "../../sandbox/cluster/packages.ts";
 import { runner } from "../../sandbox/run.ts";
 
 /** Why a program of a Debian package cannot be had here; undefined where it is there, or can be installed. */

@@ -9,7 +9,7 @@ import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { promisify } from "node:util";
 
-import { nginxConfig, type NginxConfigArgs } from "../../components/download-gateway-config.ts";
+import { nginxConfig, type NginxConfigArgs } from "../../components/downloads/download-gateway-config.ts";
 import { freePort, writeCertificate } from "./minio-server.ts";
 
 const execute = promisify(execFile);
@@ -47,7 +47,7 @@ export interface GatewayOptions extends Pick<
   NginxConfigArgs,
   "upstream" | "bucket" | "port" | "limits" | "trustedProxies" | "allowedOrigins"
 > {
-  /** The image's root file system (sandbox/images/bases.ts). */
+  /** The image's root file system (sandbox/cluster/images/bases.ts). */
   readonly base: string;
   /** What it verifies MinIO by. */
   readonly ca: Buffer;

@@ -10,8 +10,8 @@ import { buffer } from "node:stream/consumers";
 
 import { exportJWK, generateKeyPair, SignJWT } from "jose";
 
-import { apiSignerPolicy, jobSubmitterPolicy, workerPolicy } from "../../components/iam-policies.ts";
-import { ensureBuilds } from "../../sandbox/builds.ts";
+import { apiSignerPolicy, jobSubmitterPolicy, workerPolicy } from "../../components/access/iam-policies.ts";
+import { ensureBuilds } from "../../sandbox/cluster/builds.ts";
 import { layoutOf } from "../../sandbox/layout.ts";
 import { runner } from "../../sandbox/run.ts";
 import { put } from "../../services/job-client/put.ts";

@@ -1,7 +1,7 @@
 import { appendFile, readFile } from "node:fs/promises";
 import { join } from "node:path";
 
-import { ensureBase } from "../../sandbox/images/bases.ts";
+import { ensureBase } from "../../sandbox/cluster/images/bases.ts";
 import { layoutOf } from "../../sandbox/layout.ts";
 import { runner } from "../../sandbox/run.ts";
 import { startGateway, type Gateway } from "./download-gateway.ts";

@@ -10,7 +10,7 @@ import { promisify } from "node:util";
 
 import { Client } from "minio";
 
-import { createHttpsGet } from "../../services/signed-url-api/https-get.ts";
+import { createHttpsGet } from "../../services/common/https-get.ts";
 
 const run = promisify(execFile);
 

@@ -1,4 +1,4 @@
-import type { Protocol } from "../../sandbox/node-agent/network-policy.ts";
+import type { Protocol } from "../../sandbox/cluster/node-agent/network-policy.ts";
 
 /**
  * The truth tables of Kubernetes' own network policy tests (k8s.io/kubernetes v1.36.2,

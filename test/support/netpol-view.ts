@@ -1,6 +1,6 @@
-import { readNamespace, readPod } from "../../sandbox/node-agent/cluster-objects.ts";
-import type { ClusterView } from "../../sandbox/node-agent/decisions.ts";
-import { readNetworkPolicy } from "../../sandbox/node-agent/network-policy.ts";
+import { readNamespace, readPod } from "../../sandbox/cluster/node-agent/cluster-objects.ts";
+import type { ClusterView } from "../../sandbox/cluster/node-agent/decisions.ts";
+import { readNetworkPolicy } from "../../sandbox/cluster/node-agent/network-policy.ts";
 import type { NetpolStep } from "./netpol-cases.ts";
 
 /** A pod's address follows from its place in the list. */

@@ -5,13 +5,13 @@ import {
   partyNames,
   ports,
   type PartyName,
-} from "../../components/network-paths.ts";
+} from "../../components/network/network-paths.ts";
 
 /** docs/network.md, from the truth table that the policies are tested by. */
 export function networkPage(): string {
   return `# Who reaches whom
 
-Written by \`test/unit/network-policies.test.ts\` from \`components/network-paths.ts\`; to write it anew:
+Written by \`test/unit/components/network/network-policies.test.ts\` from \`components/network/network-paths.ts\`; to write it anew:
 \`npx vitest run --project unit network-policies -u\`. The same table is tried on the policies' meaning there, with real
 pods on the sandbox by \`test/e2e/network.test.ts\`, and on a live deployment by \`npm run verify\`.
 

@@ -76,7 +76,7 @@ export class PreviewRepo {
   }
 
   preview(...args: readonly string[]): Promise<Outcome> {
-    return command(process.execPath, [join(root, "preview/main.ts"), ...args], this.folder);
+    return command(process.execPath, [join(root, "tools/preview/main.ts"), ...args], this.folder);
   }
 
   remove(): void {

@@ -1,4 +1,4 @@
-import { urnOf, type JsonObject, type Resource } from "../../preview/recording.ts";
+import { urnOf, type JsonObject, type Resource } from "../../tools/program/recording.ts";
 
 /** A registration as a recording holds it, with nothing in it but what a test gives. */
 export function resource(

@@ -1,13 +1,13 @@
 import { CompactSign, createLocalJWKSet, exportJWK, generateKeyPair, type JWTVerifyGetKey } from "jose";
 
 import { buildApp, type App, type AppOptions } from "../../services/signed-url-api/app.ts";
-import { createDownloads } from "../../services/signed-url-api/downloads.ts";
-import type { HttpAnswer, HttpGet } from "../../services/signed-url-api/https-get.ts";
-import { createJobs } from "../../services/signed-url-api/jobs.ts";
+import { createDownloads } from "../../services/signed-url-api/signing/downloads.ts";
+import type { HttpAnswer, HttpGet } from "../../services/common/https-get.ts";
+import { createJobs } from "../../services/signed-url-api/jobs/jobs.ts";
 import { createMetrics } from "../../services/signed-url-api/metrics.ts";
-import { createPresigner } from "../../services/signed-url-api/presign.ts";
-import { createStorage } from "../../services/signed-url-api/storage.ts";
-import { createTokens, type TokenRules } from "../../services/signed-url-api/tokens.ts";
+import { createPresigner } from "../../services/signed-url-api/signing/presign.ts";
+import { createStorage } from "../../services/signed-url-api/jobs/storage.ts";
+import { createTokens, type TokenRules } from "../../services/signed-url-api/auth/tokens.ts";
 
 /** The API with an issuer of its own, and with storage replaced at the HTTP boundary. */
 export const issuer = "https://issuer.test";

@@ -1,6 +1,6 @@
 import { beforeAll, describe, expect, test } from "vitest";
 
-import { isSecret, recordProgram, type Recording } from "./recorded-program.ts";
+import { isSecret, recordProgram, type Recording } from "../support/recorded-program.ts";
 
 describe.each(["dev", "prod"])("the %s stack", (stack) => {
   let preview: Recording;

@@ -2,7 +2,7 @@ import { existsSync, readdirSync, readFileSync } from "node:fs";
 
 import { describe, expect, test } from "vitest";
 
-import { checks } from "../../verify/checks/index.ts";
+import { checks } from "../../tools/verify/checks/index.ts";
 
 const page = readFileSync("docs/security-coverage.md", "utf8");
 
