@@ -1,17 +1,19 @@
 import * as kubernetes from "@pulumi/kubernetes";
 import * as pulumi from "@pulumi/pulumi";
 
+import { resultsBucket, serviceHost, servers } from "../config/names.ts";
 import type { Settings } from "../config/settings.ts";
 import { AuditLog } from "./audit/audit-log.ts";
-import { Certificates, serverNames } from "./tls/certificates.ts";
+import { Certificates } from "./tls/certificates.ts";
 import { Credentials } from "./access/credentials.ts";
 import { DownloadGateway } from "./downloads/download-gateway.ts";
-import { declaredPolicies, resultsBucket } from "./access/iam-policies.ts";
+import { declaredPolicies } from "./access/iam-policies.ts";
 import { MinioAdmin } from "./minio/minio-admin.ts";
 import { MinioIdentity } from "./access/minio-identity.ts";
-import { minioPort, MinioServer } from "./minio/minio-server.ts";
+import { MinioServer } from "./minio/minio-server.ts";
 import { networkSettings } from "./network/network-paths.ts";
 import { NetworkPolicies } from "./network/network-policies.ts";
+import { certificateServers } from "./tls/server-names.ts";
 import { PrivateBucket } from "./minio/private-bucket.ts";
 import { bytesOf } from "../config/quantity.ts";
 import { SignedUrlApi } from "./api/signed-url-api.ts";
@@ -51,7 +53,7 @@ export class GeocropStorage extends pulumi.ComponentResource {
     );
     const certificates = new Certificates(
       `${name}-certificates`,
-      { namespace, tls: settings.tls, servers: servers(settings) },
+      { namespace, tls: settings.tls, servers: certificateServers(settings) },
       inNamespace,
     );
     const credentials = new Credentials(
@@ -146,7 +148,7 @@ export class GeocropStorage extends pulumi.ComponentResource {
         trustedProxies: settings.downloads.trustedProxies,
         authorityHash: certificates.authorityHash,
         resources: settings.downloads.resources,
-        upstream: `minio.${namespace}.svc.cluster.local:${minioPort}`,
+        upstream: `${serviceHost(servers.minio.name, namespace)}:${servers.minio.port}`,
         resultsBucket,
         allowedOrigins: settings.allowedOrigins,
       },
@@ -199,18 +201,5 @@ function retentionOf({ audit: { storage, retention } }: Settings) {
   return { days: retention.days, bytes };
 }
 
-/** The stack's servers by the names that their certificates must carry. */
-export function servers({ namespace, api, downloads }: Settings) {
-  const minio = serverNames("minio", namespace);
-  return [
-    {
-      ...minio,
-      // Peers call each other by pod; the tunnel ends on this machine.
-      dnsNames: [...minio.dnsNames, `*.minio-headless.${namespace}.svc.cluster.local`, "localhost"],
-      ipAddresses: ["127.0.0.1"],
-    },
-    serverNames("audit-receiver", namespace),
-    serverNames("geocrop-api", namespace, api.publicUrl),
-    serverNames("geocrop-downloads", namespace, downloads.publicUrl),
-  ];
-}
+// For importers that do not name components/tls/server-names.ts yet.
+export { certificateServers as servers } from "./tls/server-names.ts";

@@ -3,21 +3,8 @@ import { isIP } from "node:net";
 import * as pulumi from "@pulumi/pulumi";
 import { z } from "zod";
 
+import { oldestMinioRelease, requiredBuckets, sandboxRegistry } from "./names.ts";
 import { bytesOf, quantityPattern } from "./quantity.ts";
-
-/** The buckets that geocrop cannot do without (storage-security-notes.txt, "Bucket Policies Applied"). */
-export const requiredBuckets = [
-  "geocrop-baselines",
-  "geocrop-datasets",
-  "geocrop-results",
-  "geocrop-models",
-] as const;
-
-/** Images under this host exist only in the sandbox's own containerd; nothing can pull them. */
-const sandboxRegistry = "geocrop.sandbox/";
-
-/** The first upstream release without CVE-2025-62506, which lets a restricted service account mint a free one. */
-const oldestMinioRelease = "2025-10-15";
 
 const quantity = z
   .string({ error: "must be a size: write a number and a unit, for example 10Gi" })
@@ -25,7 +12,7 @@ const quantity = z
 
 const image = z
   .string({ error: "is missing: name the image as registry/name@sha256:<64 hex digits>" })
-  .refine((value) => value.startsWith(sandboxRegistry) || /^[^@\s]+@sha256:[0-9a-f]{64}$/.test(value), {
+  .refine((value) => value.startsWith(`${sandboxRegistry}/`) || /^[^@\s]+@sha256:[0-9a-f]{64}$/.test(value), {
     error:
       "has no digest: pin it as registry/name@sha256:<64 hex digits> (tags can be moved to another image)",
   });

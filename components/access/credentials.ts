@@ -2,11 +2,8 @@ import * as kubernetes from "@pulumi/kubernetes";
 import * as pulumi from "@pulumi/pulumi";
 import * as random from "@pulumi/random";
 
+import { credentialsSecretName, identities, type Identity, keyPairFiles } from "../../config/names.ts";
 import { secretData } from "../kubernetes/secrets.ts";
-
-/** Who works with MinIO, besides root, which only makes the provisioner. */
-export const identities = ["provisioner", "api-signer", "worker", "job-submitter"] as const;
-export type Identity = (typeof identities)[number];
 
 /** The longest secret key that MinIO takes (7aac2a2, internal/auth/credentials.go). */
 const secretKeyLength = 40;
@@ -52,7 +49,10 @@ export class Credentials extends pulumi.ComponentResource {
             `${name}-${identity}`,
             {
               metadata: { name: credentialsSecretName(identity), namespace: args.namespace },
-              data: secretData({ "access-key": current.accessKey, "secret-key": current.secretKey }),
+              data: secretData({
+                [keyPairFiles.accessKey]: current.accessKey,
+                [keyPairFiles.secretKey]: current.secretKey,
+              }),
             },
             { parent: this },
           );
@@ -91,7 +91,5 @@ export class Credentials extends pulumi.ComponentResource {
   }
 }
 
-/** The Secret that holds an identity's `access-key` and `secret-key`. */
-export function credentialsSecretName(identity: Identity): string {
-  return `credentials-${identity}`;
-}
+// For importers that do not name config/names.ts yet.
+export { credentialsSecretName, identities, type Identity } from "../../config/names.ts";

@@ -1,10 +1,4 @@
-import type { Identity } from "./credentials.ts";
-
-/** The buckets that workers read from. */
-const inputBuckets = ["geocrop-baselines", "geocrop-datasets", "geocrop-models"];
-
-/** The bucket that holds a folder `jobs/<id>/` for each job. */
-export const resultsBucket = "geocrop-results";
+import { type Identity, inputBuckets, resultsBucket } from "../../config/names.ts";
 
 /** The longest life of a presigned URL in milliseconds, whatever its X-Amz-Expires says (60 minutes). */
 const longestSignatureAge = 60 * 60 * 1000;
@@ -200,3 +194,6 @@ export function declaredPolicies(settings: { readonly protectData: boolean }): R
     "job-submitter": jobSubmitterPolicy(resultsBucket),
   };
 }
+
+// For importers that do not name config/names.ts yet.
+export { resultsBucket } from "../../config/names.ts";

@@ -1,7 +1,8 @@
 import * as minio from "@pulumi/minio";
 import * as pulumi from "@pulumi/pulumi";
 
-import type { Identity, KeyPair } from "./credentials.ts";
+import { type Identity, policyName } from "../../config/names.ts";
+import type { KeyPair } from "./credentials.ts";
 
 export interface MinioIdentityArgs {
   readonly identity: Identity;
@@ -24,7 +25,7 @@ export class MinioIdentity extends pulumi.ComponentResource {
     const parent = { parent: this };
     const policy = new minio.IamPolicy(
       `${name}-policy`,
-      { name: `geocrop-${args.identity}`, policy: args.policy },
+      { name: policyName(args.identity), policy: args.policy },
       parent,
     );
     this.attachments = args.turns.map(([generation, pair]) => {

@@ -1,5 +1,7 @@
 import type * as kubernetes from "@pulumi/kubernetes";
 
+import { podLabels as labelsOf } from "../../config/names.ts";
+
 type Container = kubernetes.types.input.core.v1.Container;
 type PodSpec = kubernetes.types.input.core.v1.PodSpec;
 
@@ -9,14 +11,9 @@ export const unprivilegedId = 1000;
 /** Seconds an ending pod goes on serving while its address leaves the Services. */
 const endpointRemovalSeconds = 5;
 
-/** Labels of a workload's pods: `app` is what NetworkPolicies and the user's document go by. */
+// For callers that do not name config/names.ts yet.
 export function podLabels(app: string, component: string): Record<string, string> {
-  return {
-    app,
-    "app.kubernetes.io/name": app,
-    "app.kubernetes.io/component": component,
-    "app.kubernetes.io/part-of": "geocrop-storage",
-  };
+  return labelsOf({ name: app, component });
 }
 
 /** What keeps a container within Pod Security "restricted", and its root file system read-only besides. */

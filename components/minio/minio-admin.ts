@@ -1,10 +1,10 @@
 import * as minio from "@pulumi/minio";
 import * as pulumi from "@pulumi/pulumi";
 
-import { tlsSecretName } from "../tls/certificates.ts";
+import { minioRegion, servers, tlsSecretName } from "../../config/names.ts";
 import type { Credentials, KeyPair } from "../access/credentials.ts";
 import { MinioIdentity } from "../access/minio-identity.ts";
-import { minioPort, minioRegion, type MinioServer } from "./minio-server.ts";
+import type { MinioServer } from "./minio-server.ts";
 import { openTunnel } from "./tunnel.ts";
 
 export interface MinioAdminArgs {
@@ -33,10 +33,10 @@ export class MinioAdmin extends pulumi.ComponentResource {
     const tunnel = pulumi.all([args.server.statefulSet.id, args.authority]).apply(([, authority]) =>
       openTunnel({
         namespace: args.namespace,
-        service: "minio",
-        port: minioPort,
+        service: servers.minio.name,
+        port: servers.minio.port,
         localPort: args.tunnelPort,
-        certificateSecret: tlsSecretName("minio"),
+        certificateSecret: tlsSecretName(servers.minio.name),
         authority,
       }),
     );

@@ -1,14 +1,23 @@
 import * as kubernetes from "@pulumi/kubernetes";
 import * as pulumi from "@pulumi/pulumi";
 
-import { tlsSecretName } from "../tls/certificates.ts";
+import {
+  certificateFiles,
+  headlessServices,
+  minioEndpoint,
+  minioRegion,
+  podLabels,
+  secretNames,
+  serviceHost,
+  servers,
+  tlsSecretName,
+} from "../../config/names.ts";
 import { contentHash } from "../kubernetes/content-hash.ts";
 import type { KeyPair } from "../access/credentials.ts";
 import { secretData } from "../kubernetes/secrets.ts";
 import {
   httpsProbe,
   notAwaited,
-  podLabels,
   resourceRequirements,
   restrictedContainer,
   restrictedPod,
@@ -16,13 +25,10 @@ import {
   volumeClaim,
 } from "../kubernetes/workload.ts";
 
-export const minioLabels = podLabels("minio", "object-storage");
-export const minioPort = 9000;
-
-/** The region that signers name; MinIO checks that it is this one. */
-export const minioRegion = "us-east-1";
-
-const headlessService = "minio-headless";
+const labels = podLabels(servers.minio);
+const service = servers.minio.name;
+export const minioPort = servers.minio.port;
+const headlessService = headlessServices.minio;
 const configFile = "/etc/minio/config/config.env";
 
 export interface MinioServerArgs {
@@ -62,13 +68,13 @@ export class MinioServer extends pulumi.ComponentResource {
     super("geocrop:storage:MinioServer", name, {}, opts);
     const parent = { parent: this };
     const { namespace } = args;
-    const selector = { matchLabels: { app: minioLabels["app"] ?? "minio" } };
+    const selector = { matchLabels: { app: service } };
     const environment = serverEnvironment(args.audit.endpoint, args.rootAccess);
 
     const config = new kubernetes.core.v1.Secret(
       `${name}-config`,
       {
-        metadata: { name: "minio-config", namespace },
+        metadata: { name: secretNames.minioConfig, namespace },
         data: secretData({
           "config.env": pulumi
             .all([args.root.accessKey, args.root.secretKey, args.audit.token])
@@ -86,14 +92,14 @@ export class MinioServer extends pulumi.ComponentResource {
     );
     const account = new kubernetes.core.v1.ServiceAccount(
       `${name}-account`,
-      { metadata: { name: "minio", namespace }, automountServiceAccountToken: false },
+      { metadata: { name: service, namespace }, automountServiceAccountToken: false },
       parent,
     );
     const port = { name: "https-minio", port: minioPort, targetPort: minioPort };
     new kubernetes.core.v1.Service(
       `${name}-service`,
       {
-        metadata: { name: "minio", namespace, labels: minioLabels, annotations: notAwaited },
+        metadata: { name: service, namespace, labels: labels, annotations: notAwaited },
         spec: { selector: selector.matchLabels, ports: [port] },
       },
       parent,
@@ -101,7 +107,7 @@ export class MinioServer extends pulumi.ComponentResource {
     const headless = new kubernetes.core.v1.Service(
       `${name}-headless`,
       {
-        metadata: { name: headlessService, namespace, labels: minioLabels, annotations: notAwaited },
+        metadata: { name: headlessService, namespace, labels: labels, annotations: notAwaited },
         // Pods find their peers before any of them is ready.
         spec: {
           clusterIP: "None",
@@ -114,14 +120,14 @@ export class MinioServer extends pulumi.ComponentResource {
     );
     new kubernetes.policy.v1.PodDisruptionBudget(
       `${name}-disruptions`,
-      { metadata: { name: "minio", namespace }, spec: { maxUnavailable: 1, selector } },
+      { metadata: { name: service, namespace }, spec: { maxUnavailable: 1, selector } },
       parent,
     );
 
     this.statefulSet = new kubernetes.apps.v1.StatefulSet(
       `${name}-pods`,
       {
-        metadata: { name: "minio", namespace, labels: minioLabels },
+        metadata: { name: service, namespace, labels: labels },
         spec: {
           serviceName: headless.metadata.name,
           replicas: args.replicas,
@@ -130,7 +136,7 @@ export class MinioServer extends pulumi.ComponentResource {
           podManagementPolicy: "Parallel",
           template: {
             metadata: {
-              labels: minioLabels,
+              labels: labels,
               annotations: {
                 "geocrop.io/authority": args.authorityHash,
                 "geocrop.io/settings": contentHash(JSON.stringify(environment)),
@@ -139,12 +145,12 @@ export class MinioServer extends pulumi.ComponentResource {
             spec: {
               ...restrictedPod,
               serviceAccountName: account.metadata.name,
-              ...(args.replicas > 1 ? { ...spread(minioLabels), affinity: apart } : {}),
+              ...(args.replicas > 1 ? { ...spread(labels), affinity: apart } : {}),
               terminationGracePeriodSeconds: 60,
               containers: [
                 {
                   ...restrictedContainer,
-                  name: "minio",
+                  name: servers.minio.container,
                   image: args.image,
                   args: serverArguments(namespace, args.replicas),
                   env: [
@@ -181,7 +187,7 @@ export class MinioServer extends pulumi.ComponentResource {
                 { name: "config", secret: { secretName: config.metadata.name } },
                 {
                   name: "certificates",
-                  secret: { secretName: tlsSecretName("minio"), items: certificateLayout },
+                  secret: { secretName: tlsSecretName(service), items: certificateLayout },
                 },
                 { name: "tmp", emptyDir: { sizeLimit: "256Mi" } },
               ],
@@ -195,23 +201,23 @@ export class MinioServer extends pulumi.ComponentResource {
       },
       { parent: this, protect: args.protect, customTimeouts: { create: "5m", update: "10m", delete: "3m" } },
     );
-    this.endpoint = `https://minio.${namespace}.svc.cluster.local:${minioPort}`;
+    this.endpoint = minioEndpoint(namespace);
     this.registerOutputs({ endpoint: this.endpoint });
   }
 }
 
 /** MinIO looks for these names; it serves plain HTTP, silently, when one of the first two is missing. */
 const certificateLayout = [
-  { key: "tls.crt", path: "public.crt" },
-  { key: "tls.key", path: "private.key" },
-  { key: "ca.crt", path: "CAs/ca.crt" },
+  { key: certificateFiles.certificate, path: "public.crt" },
+  { key: certificateFiles.key, path: "private.key" },
+  { key: certificateFiles.authority, path: "CAs/ca.crt" },
 ];
 
 /** Two pods of one erasure set on one node would be lost together. */
 const apart = {
   podAntiAffinity: {
     requiredDuringSchedulingIgnoredDuringExecution: [
-      { labelSelector: { matchLabels: { app: "minio" } }, topologyKey: "kubernetes.io/hostname" },
+      { labelSelector: { matchLabels: { app: service } }, topologyKey: "kubernetes.io/hostname" },
     ],
   },
 };
@@ -221,7 +227,7 @@ export function serverArguments(namespace: string, replicas: number): string[] {
   const drives =
     replicas === 1
       ? "/data"
-      : `https://minio-{0...${replicas - 1}}.${headlessService}.${namespace}.svc.cluster.local:${minioPort}/data`;
+      : `https://${service}-{0...${replicas - 1}}.${serviceHost(headlessService, namespace)}:${minioPort}/data`;
   return ["server", "--certs-dir", "/etc/minio/certs", "--address", `:${minioPort}`, drives];
 }
 
@@ -250,3 +256,6 @@ export function environmentFile(values: Readonly<Record<string, string>>): strin
     .map(([name, value]) => `export ${name}="${value}"\n`)
     .join("");
 }
+
+// For importers that do not name config/names.ts yet.
+export { minioRegion } from "../../config/names.ts";

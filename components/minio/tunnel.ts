@@ -7,6 +7,8 @@ import { setTimeout as pause } from "node:timers/promises";
 import type { KubeConfig } from "@kubernetes/client-node";
 import * as pulumi from "@pulumi/pulumi";
 
+import { certificateFiles } from "../../config/names.ts";
+
 /** Milliseconds for the server behind the tunnel to have its write quorum. */
 const patience = 60_000;
 
@@ -86,7 +88,7 @@ async function certificateAuthority({ namespace, certificateSecret: name }: Tunn
   const { CoreV1Api } = await kubernetesClient();
   const cluster = await stackCluster();
   const secret = await cluster.makeApiClient(CoreV1Api).readNamespacedSecret({ namespace, name });
-  const encoded = secret.data?.["ca.crt"];
+  const encoded = secret.data?.[certificateFiles.authority];
   if (encoded === undefined) {
     throw new Error(
       `Secret ${namespace}/${name} has no ca.crt, so MinIO's certificate cannot be checked: use an issuer that gives its authority's certificate (a cert-manager CA issuer does, ACME does not).`,

@@ -1,25 +1,18 @@
-import { isIP } from "node:net";
-
 import * as kubernetes from "@pulumi/kubernetes";
 import * as pulumi from "@pulumi/pulumi";
 import * as tls from "@pulumi/tls";
 
+import { certificateFiles, tlsSecretName } from "../../config/names.ts";
 import type { Settings } from "../../config/settings.ts";
 import { contentHash } from "../kubernetes/content-hash.ts";
 import { secretData } from "../kubernetes/secrets.ts";
+import type { ServerNames } from "./server-names.ts";
 
 /** Hours of a year; a leaf lives one, the authority ten. */
 const year = 365 * 24;
 
 /** Hours before its end at which `pulumi up` renews a certificate. */
 const renewBefore = 30 * 24;
-
-/** A server and the names that its clients may call it by. */
-export interface ServerNames {
-  readonly name: string;
-  readonly dnsNames: readonly string[];
-  readonly ipAddresses: readonly string[];
-}
 
 export interface CertificatesArgs {
   readonly namespace: pulumi.Input<string>;
@@ -106,7 +99,11 @@ export class Certificates extends pulumi.ComponentResource {
         {
           metadata: { name: tlsSecretName(server.name), namespace: args.namespace },
           type: "kubernetes.io/tls",
-          data: secretData({ "tls.crt": certificate.certPem, "tls.key": key, "ca.crt": authority.certPem }),
+          data: secretData({
+            [certificateFiles.certificate]: certificate.certPem,
+            [certificateFiles.key]: key,
+            [certificateFiles.authority]: authority.certPem,
+          }),
         },
         parent,
       );
@@ -140,18 +137,6 @@ export class Certificates extends pulumi.ComponentResource {
   }
 }
 
-/** The Secret that holds a server's certificate. */
-export function tlsSecretName(server: string): string {
-  return `${server}-tls`;
-}
-
-/** A server's names inside the cluster, and the host of its public address where it has one. */
-export function serverNames(service: string, namespace: string, publicUrl?: string): ServerNames {
-  const names: string[] = [service, `${service}.${namespace}`, `${service}.${namespace}.svc`];
-  names.push(`${service}.${namespace}.svc.cluster.local`);
-  const host = publicUrl === undefined ? undefined : new URL(publicUrl).hostname;
-  if (host === undefined) return { name: service, dnsNames: names, ipAddresses: [] };
-  return isIP(host) === 0
-    ? { name: service, dnsNames: [...names, host], ipAddresses: [] }
-    : { name: service, dnsNames: names, ipAddresses: [host] };
-}
+// For importers that do not name config/names.ts yet.
+export { tlsSecretName } from "../../config/names.ts";
+export { type ServerNames, serverNames } from "./server-names.ts";

@@ -1,3 +1,4 @@
+import { oldestMinioRelease, sandboxRegistry } from "../../config/names.ts";
 import { resourceRule, type Subject } from "../rule.ts";
 import { at, listAt, textAt } from "../values.ts";
 
@@ -36,7 +37,7 @@ export const imageDigest = resourceRule({
   source: 'README, "Images"; Kubernetes documentation, Images: image digests',
   remedy: "Write registry/name@sha256:<digest>; images.yml does so by pull request.",
   level: "mandatory",
-  defaults: { exemptPrefixes: ["geocrop.sandbox/"] },
+  defaults: { exemptPrefixes: [`${sandboxRegistry}/`] },
   check(subject, { exemptPrefixes }) {
     return containersOf(podSpec(subject)).flatMap(({ label, spec }) => {
       const image = textAt(spec, "image") ?? "";
@@ -54,7 +55,7 @@ export const minioImageFloor = resourceRule({
   source: "CVE-2025-62506; docs/decisions/0003-minio-image.md",
   remedy: 'Take a maintained build of a later release (README, "Images").',
   level: "mandatory",
-  defaults: { oldest: "2025-10-15" },
+  defaults: { oldest: oldestMinioRelease },
   check(subject, { oldest }) {
     return containersOf(podSpec(subject)).flatMap(({ label, spec }) => {
       const image = textAt(spec, "image") ?? "";
