@@ -2,7 +2,7 @@ import * as kubernetes from "@pulumi/kubernetes";
 import * as pulumi from "@pulumi/pulumi";
 
 import { GeocropStorage } from "./components/geocrop-storage.ts";
-import { loadSettings } from "./config/settings.ts";
+import { loadSettings } from "./config/load.ts";
 
 const settings = loadSettings();
 

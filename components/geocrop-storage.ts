@@ -1,8 +1,9 @@
 import * as kubernetes from "@pulumi/kubernetes";
 import * as pulumi from "@pulumi/pulumi";
 
+import { auditRetention } from "../config/audit.ts";
 import { resultsBucket, serviceHost, servers } from "../config/names.ts";
-import type { Settings } from "../config/settings.ts";
+import type { Settings } from "../config/schema.ts";
 import { AuditLog } from "./audit/audit-log.ts";
 import { Certificates } from "./tls/certificates.ts";
 import { Credentials } from "./access/credentials.ts";
@@ -72,7 +73,7 @@ export class GeocropStorage extends pulumi.ComponentResource {
         token: credentials.auditToken,
         storage: settings.audit.storage,
         storageClass: settings.audit.storageClass,
-        retention: retentionOf(settings),
+        retention: auditRetention(settings.audit),
         forward: settings.audit.forward,
         resources: settings.audit.resources,
         protect,
@@ -193,12 +194,6 @@ export class GeocropStorage extends pulumi.ComponentResource {
     const { issuer, audience, algorithms, url, ca } = auth;
     return { issuer, audience, algorithms, keys: { url, ca } };
   }
-}
-
-/** The trail fills four fifths of its volume when nobody says how much. */
-function retentionOf({ audit: { storage, retention } }: Settings) {
-  const bytes = retention.size === undefined ? Math.floor(bytesOf(storage) * 0.8) : bytesOf(retention.size);
-  return { days: retention.days, bytes };
 }
 
 // For importers that do not name components/tls/server-names.ts yet.

@@ -19,11 +19,16 @@ function isUnit(text: string): text is keyof typeof units {
 /**
  * Bytes in a size such as `10Gi`.
  *
- * @throws RangeError when the text is no size.
+ * @throws RangeError when the text is not a size.
  */
 export function bytesOf(quantity: string): number {
   const [, amount, unit] = quantityPattern.exec(quantity) ?? [];
   if (amount === undefined || unit === undefined || !isUnit(unit))
     throw new RangeError(`${quantity} is not a size`);
   return Number(amount) * units[unit];
+}
+
+/** A number of bytes for messages, in Gi. */
+export function gibibytes(bytes: number): string {
+  return `${(bytes / 2 ** 30).toFixed(1)}Gi`;
 }

@@ -3,8 +3,9 @@ import * as pulumi from "@pulumi/pulumi";
 
 import { tlsSecretName } from "../tls/certificates.ts";
 import { credentialsSecretName } from "../access/credentials.ts";
-import { exposedPort, type Exposure, routeTo } from "../kubernetes/exposure.ts";
+import { exposedPort, routeTo } from "../kubernetes/exposure.ts";
 import { minioRegion } from "../minio/minio-server.ts";
+import type { Exposure } from "../../config/exposure.ts";
 import { bytesOf } from "../../config/quantity.ts";
 import type { TokenRules } from "./token-issuer.ts";
 import {

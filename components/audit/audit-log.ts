@@ -1,7 +1,7 @@
 import * as kubernetes from "@pulumi/kubernetes";
 import * as pulumi from "@pulumi/pulumi";
 
-import type { Settings } from "../../config/settings.ts";
+import type { Settings } from "../../config/schema.ts";
 import { tlsSecretName } from "../tls/certificates.ts";
 import { secretData } from "../kubernetes/secrets.ts";
 import {

@@ -4,7 +4,8 @@ import * as pulumi from "@pulumi/pulumi";
 import { tlsSecretName } from "../tls/certificates.ts";
 import { contentHash } from "../kubernetes/content-hash.ts";
 import { downloadsThatFit, type Limits, nginxConfig } from "./download-gateway-config.ts";
-import { exposedPort, type Exposure, routeTo } from "../kubernetes/exposure.ts";
+import { exposedPort, routeTo } from "../kubernetes/exposure.ts";
+import type { Exposure } from "../../config/exposure.ts";
 import { bytesOf } from "../../config/quantity.ts";
 import {
   httpsProbe,

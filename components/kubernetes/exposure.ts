@@ -1,32 +1,10 @@
 import * as kubernetes from "@pulumi/kubernetes";
 import type * as pulumi from "@pulumi/pulumi";
 
-import { tlsSecretName } from "../tls/certificates.ts";
+import type { Exposure } from "../../config/exposure.ts";
+import { servers, tlsSecretName } from "../../config/names.ts";
 
-/** How a Service is reached from outside the cluster. */
-export type Exposure =
-  | { readonly type: "ClusterIP" | "LoadBalancer" }
-  | { readonly type: "NodePort"; readonly nodePort: number }
-  | {
-      readonly type: "Ingress";
-      /** @default the cluster's default class */
-      readonly className?: string | undefined;
-      /** For the controller: it must speak TLS to the pods and leave Host and path as they are. */
-      readonly annotations: Readonly<Record<string, string>>;
-    }
-  | {
-      /** Gateway API 1.5 or later. TLS passes through, so nobody between reads or changes anything. */
-      readonly type: "TLSRoute";
-      readonly gateway: {
-        readonly name: string;
-        /** @default the stack's */
-        readonly namespace?: string | undefined;
-        /** The listener; it must have `tls.mode: Passthrough`. @default any */
-        readonly sectionName?: string | undefined;
-      };
-    };
-
-/** A Service's type and its one TLS port, 443 to the pods' 8443. */
+/** A Service's type and its one TLS port, 443 to the pods' own. */
 export function exposedPort(exposure: Exposure) {
   const routed = exposure.type === "Ingress" || exposure.type === "TLSRoute";
   return {
@@ -37,7 +15,7 @@ export function exposedPort(exposure: Exposure) {
       {
         name: "https",
         port: 443,
-        targetPort: 8443,
+        targetPort: servers.api.port,
         ...(exposure.type === "NodePort" ? { nodePort: exposure.nodePort } : {}),
       },
     ],

@@ -1,4 +1,4 @@
-import type { Settings } from "../../config/settings.ts";
+import type { Settings } from "../../config/schema.ts";
 import { podLabels } from "../kubernetes/workload.ts";
 
 /** Who is on the network, as the stack's policies see it. */

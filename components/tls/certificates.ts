@@ -3,7 +3,7 @@ import * as pulumi from "@pulumi/pulumi";
 import * as tls from "@pulumi/tls";
 
 import { certificateFiles, tlsSecretName } from "../../config/names.ts";
-import type { Settings } from "../../config/settings.ts";
+import type { Settings } from "../../config/schema.ts";
 import { contentHash } from "../kubernetes/content-hash.ts";
 import { secretData } from "../kubernetes/secrets.ts";
 import type { ServerNames } from "./server-names.ts";

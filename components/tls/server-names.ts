@@ -1,7 +1,7 @@
 import { isIP } from "node:net";
 
 import { headlessServices, serviceHost, servers } from "../../config/names.ts";
-import type { Settings } from "../../config/settings.ts";
+import type { Settings } from "../../config/schema.ts";
 
 /** A server and the names that its clients may call it by. */
 export interface ServerNames {

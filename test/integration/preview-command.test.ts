@@ -220,7 +220,7 @@ describe("bad input", () => {
       "settings at fault",
       () => repo.edit("Pulumi.dev.yaml", "storage: 8Gi", "storage: 1Gi"),
       ["--stack", "dev"],
-      /The working tree.*configuration has 1 fault/s,
+      /The working tree.*configuration has 1 error/s,
     ],
   ];
   test.each(cases)("%s: says so and ends with exit code 1", async (what, prepare, args, message) => {

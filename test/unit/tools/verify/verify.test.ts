@@ -90,7 +90,7 @@ describe("a declaration", () => {
     );
     expect(() => readDeclaration(file)).toThrow(/images: is missing/);
     writeFileSync(file, "no: config\n");
-    expect(() => readDeclaration(file)).toThrow(/faults/);
+    expect(() => readDeclaration(file)).toThrow(/errors/);
     writeFileSync(file, "- a list\n");
     expect(() => readDeclaration(file)).toThrow(`${file} is no stack file`);
     rmSync(folder, { recursive: true });

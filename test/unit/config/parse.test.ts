@@ -3,7 +3,7 @@ import { readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import { parse } from "yaml";
 
-import { ConfigError, parseSettings } from "../../../config/settings.ts";
+import { ConfigError, parseSettings } from "../../../config/parse.ts";
 
 const project = "geocrop-storage";
 
@@ -17,7 +17,7 @@ function stackFile(stack: string): Record<string, string> {
   );
 }
 
-function faultsOf(change: Record<string, unknown>): readonly string[] {
+function problemsOf(change: Record<string, unknown>): readonly string[] {
   const raw = stackFile("dev");
   for (const [key, value] of Object.entries(change)) {
     raw[`${project}:${key}`] = typeof value === "string" ? value : JSON.stringify(value);
@@ -25,7 +25,7 @@ function faultsOf(change: Record<string, unknown>): readonly string[] {
   try {
     parseSettings(raw, project);
   } catch (error) {
-    if (error instanceof ConfigError) return error.faults;
+    if (error instanceof ConfigError) return error.problems;
     throw error;
   }
   return [];
@@ -42,7 +42,7 @@ const fourBuckets = {
 const api = { publicUrl: "https://localhost:30443", auth: { mode: "dev-issuer" } };
 
 describe("the stack files of this repository", () => {
-  test.each(["dev", "prod"])("%s is without fault", (stack) => {
+  test.each(["dev", "prod"])("%s has no error", (stack) => {
     expect(parseSettings(stackFile(stack), project).namespace).toBe("geocrop");
   });
 
@@ -53,10 +53,10 @@ describe("the stack files of this repository", () => {
   });
 });
 
-describe("a fault names its key, its value and the remedy", () => {
+describe("an error names its key, its value and the remedy", () => {
   test.each<[string, Record<string, unknown>, RegExp]>([
     [
-      "a quota that is no size",
+      "a quota that is not a size",
       { buckets: { ...fourBuckets, "geocrop-models": quota("ten gigs") } },
       /buckets\.geocrop-models\.quota = "ten gigs": is not a size.*10Gi/,
     ],
@@ -94,7 +94,7 @@ describe("a fault names its key, its value and the remedy", () => {
     [
       "a bucket name that S3 refuses",
       { buckets: { ...fourBuckets, Geocrop_Extra: quota("1Gi") } },
-      /buckets\.Geocrop_Extra: is no bucket name/,
+      /buckets\.Geocrop_Extra: is not a valid bucket name/,
     ],
     [
       "a required bucket left out",
@@ -114,7 +114,7 @@ describe("a fault names its key, its value and the remedy", () => {
     [
       "quotas that the drives cannot hold",
       { minio: { storage: "2Gi" } },
-      /minio\.storage = "2Gi": holds less than the buckets' quotas/,
+      /minio\.storage = "2Gi": is less than the buckets' quotas/,
     ],
     [
       "a public address with a path",
@@ -139,7 +139,7 @@ describe("a fault names its key, its value and the remedy", () => {
     [
       "an unknown way of exposure",
       { api: { ...api, expose: { type: "HostPort" } } },
-      /api\.expose.*choose ClusterIP/,
+      /api\.expose\.type = "HostPort": is not a way of exposure: choose ClusterIP/,
     ],
     [
       "a route by name to an address",
@@ -149,7 +149,7 @@ describe("a fault names its key, its value and the remedy", () => {
           expose: { type: "TLSRoute", gateway: { name: "public" } },
         },
       },
-      /downloads\.publicUrl = "https:\/\/192\.0\.2\.1": is an address, which TLSRoute cannot route by/,
+      /downloads\.publicUrl = "https:\/\/192\.0\.2\.1": is an IP address, and TLSRoute routes by host name/,
     ],
     [
       "a route through no Gateway",
@@ -157,17 +157,17 @@ describe("a fault names its key, its value and the remedy", () => {
       /api\.expose\.gateway: is missing: give at least \{name/,
     ],
     [
-      "a proxy that is no address range",
+      "a proxy that is not an address range",
       { downloads: { publicUrl: "https://host", trustedProxies: ["10.0.0.1"] } },
-      /downloads\.trustedProxies\.0 = "10\.0\.0\.1": is no address range/,
+      /downloads\.trustedProxies\.0 = "10\.0\.0\.1": is not an address range/,
     ],
     [
-      "an audit trail that fills its volume",
+      "an audit log that fills its volume",
       { audit: { storage: "1Gi", retention: { size: "1Gi" } } },
       /audit\.retention\.size = "1Gi": leaves no room.*at most 0\.9Gi/,
     ],
     [
-      "an audit trail kept for no time",
+      "an audit log kept for no time",
       { audit: { retention: { days: 0 } } },
       /audit\.retention\.days = 0: must be at least 1 day/,
     ],
@@ -176,7 +176,11 @@ describe("a fault names its key, its value and the remedy", () => {
       { audit: { forward: { url: "http://logs.example/insert/jsonline" } } },
       /audit\.forward\.url = .*: is not an https address/,
     ],
-    ["a namespace with capitals", { namespace: "GeoCrop" }, /namespace = "GeoCrop": is no namespace name/],
+    [
+      "a namespace with capitals",
+      { namespace: "GeoCrop" },
+      /namespace = "GeoCrop": is not a valid namespace name/,
+    ],
     [
       "an origin with a wildcard",
       { allowedOrigins: ["https://*.example.com"] },
@@ -216,7 +220,7 @@ describe("a fault names its key, its value and the remedy", () => {
           },
         },
       },
-      /api\.auth\.ca = "\/etc\/ca\.crt": is no certificate/,
+      /api\.auth\.ca = "\/etc\/ca\.crt": is not a PEM certificate/,
     ],
     [
       "an algorithm that mixes in HMAC",
@@ -232,33 +236,73 @@ describe("a fault names its key, its value and the remedy", () => {
           },
         },
       },
-      /api\.auth\.algorithms\.0 = "HS256": is no accepted signature algorithm/,
+      /api\.auth\.algorithms\.0 = "HS256": is not an accepted signature algorithm/,
     ],
   ])("%s", (_, change, message) => {
-    const faults = faultsOf(change);
-    expect(faults).toHaveLength(_ === "a required bucket left out" ? 3 : 1);
-    expect(faults.join("\n")).toMatch(message);
+    const problems = problemsOf(change);
+    expect(problems).toHaveLength(_ === "a required bucket left out" ? 3 : 1);
+    expect(problems.join("\n")).toMatch(message);
   });
 
-  test("all faults are told at once", () => {
-    const faults = faultsOf({
+  test("all errors are reported together", () => {
+    const problems = problemsOf({
       namespace: "No",
       minio: { storage: "2Gi", replicas: 7, extra: 1 },
       buckets: { ...fourBuckets, "geocrop-models": quota("much") },
       api: { ...api, urlExpirySeconds: 5 },
       protectData: "true",
     });
-    expect(faults).toHaveLength(5);
+    expect(problems).toHaveLength(5);
   });
 
   test("a password in the address of an index is not repeated in the message", () => {
-    const faults = faultsOf({ audit: { forward: { url: "https://writer:hunter2@logs.example/" } } });
-    expect(faults.join()).toContain("holds a user name");
-    expect(faults.join()).not.toContain("hunter2");
+    const problems = problemsOf({ audit: { forward: { url: "https://writer:hunter2@logs.example/" } } });
+    expect(problems.join()).toContain("holds a user name");
+    expect(problems.join()).not.toContain("hunter2");
   });
 
   test("a secret set under a wrong name is not repeated in the message", () => {
-    expect(faultsOf({ rootPassword: "hunter2-hunter2" }).join()).not.toContain("hunter2");
+    expect(problemsOf({ rootPassword: "hunter2-hunter2" }).join()).not.toContain("hunter2");
+  });
+
+  test("a wrong bucket name hides no other error of the buckets", () => {
+    const problems = problemsOf({ buckets: { Wrong_Name: quota("much"), "geocrop-results": { days: 1 } } });
+    expect(problems).toEqual([
+      expect.stringMatching(/^geocrop-storage:buckets\.Wrong_Name\.quota = "much": is not a size/),
+      expect.stringMatching(/^geocrop-storage:buckets\.geocrop-results\.quota: is missing/),
+      "geocrop-storage:buckets.geocrop-results.days: unknown key: remove it, or see docs/configuration.md",
+      expect.stringMatching(/^geocrop-storage:buckets\.Wrong_Name: is not a valid bucket name/),
+      expect.stringMatching(/^geocrop-storage:buckets\.geocrop-baselines: is missing/),
+      expect.stringMatching(/^geocrop-storage:buckets\.geocrop-datasets: is missing/),
+      expect.stringMatching(/^geocrop-storage:buckets\.geocrop-models: is missing/),
+    ]);
+  });
+
+  test("an error between keys is reported beside others", () => {
+    const problems = problemsOf({ minio: { storage: "2Gi" }, namespace: "No", api: "none" });
+    expect(problems).toEqual([
+      expect.stringMatching(/^geocrop-storage:namespace = "No"/),
+      'geocrop-storage:api = "none": is not a map: give at least {publicUrl, auth}',
+      expect.stringMatching(/^geocrop-storage:minio\.storage = "2Gi": is less than the buckets' quotas/),
+    ]);
+  });
+
+  test.each([
+    ["the issuer of certificates", { tls: { issuer: "acme" } }, 'tls.issuer = "acme": is not an issuer'],
+    [
+      "the way of checking tokens",
+      { api: { publicUrl: "https://a.example", auth: { mode: "oidc" } } },
+      'api.auth.mode = "oidc": is not a mode',
+    ],
+    [
+      "a public address",
+      { api: { ...api, publicUrl: "localhost" } },
+      'api.publicUrl = "localhost": is not an https address',
+    ],
+  ])("a wrong value for %s is shown, once", (_, change, start) => {
+    const problems = problemsOf(change);
+    expect(problems).toHaveLength(1);
+    expect(problems[0]).toContain(start);
   });
 
   test("no configuration at all tells what is needed", () => {
