@@ -1,4 +1,6 @@
+import { minioRelease } from "../../config/images.ts";
 import { oldestMinioRelease, sandboxRegistry } from "../../config/names.ts";
+import { containersOf, podSecurityProblems } from "../pod-security.ts";
 import { resourceRule, type Subject } from "../rule.ts";
 import { at, listAt, textAt } from "../values.ts";
 
@@ -19,22 +21,11 @@ function podSpec({ type, props }: Subject): unknown {
   return path === undefined ? undefined : at(props, ...path);
 }
 
-interface Container {
-  readonly label: string;
-  readonly spec: unknown;
-}
-
-function containersOf(pod: unknown): Container[] {
-  return ["initContainers", "containers", "ephemeralContainers"].flatMap((field) =>
-    listAt(pod, field).map((spec) => ({ label: `container ${textAt(spec, "name") ?? "?"}`, spec })),
-  );
-}
-
 export const imageDigest = resourceRule({
   id: "image-digest",
   description: "Images are named by digest.",
   why: "A tag can be moved to another image: what was reviewed is then not what runs.",
-  source: 'README, "Images"; Kubernetes documentation, Images: image digests',
+  source: "docs/configuration.md; Kubernetes documentation, Images: image digests",
   remedy: "Write registry/name@sha256:<digest>; images.yml does so by pull request.",
   level: "mandatory",
   defaults: { exemptPrefixes: [`${sandboxRegistry}/`] },
@@ -53,13 +44,13 @@ export const minioImageFloor = resourceRule({
   description: "MinIO is not older than the first release without a known privilege escalation.",
   why: "Before it, a restricted service account mints itself an unrestricted one (CVE-2025-62506).",
   source: "CVE-2025-62506; docs/decisions/0003-minio-image.md",
-  remedy: 'Take a maintained build of a later release (README, "Images").',
+  remedy: "Use a maintained build of a later release (docs/configuration.md).",
   level: "mandatory",
   defaults: { oldest: oldestMinioRelease },
   check(subject, { oldest }) {
     return containersOf(podSpec(subject)).flatMap(({ label, spec }) => {
       const image = textAt(spec, "image") ?? "";
-      const release = /RELEASE\.(\d{4}-\d{2}-\d{2})T/.exec(image)?.[1];
+      const release = minioRelease(image);
       return release !== undefined && release < oldest
         ? [`${label}: release ${release} is older than ${oldest}`]
         : [];
@@ -77,46 +68,9 @@ export const podSecurity = resourceRule({
   defaults: {},
   check(subject) {
     const pod = podSpec(subject);
-    if (pod === undefined) return [];
-    return [...podFaults(pod), ...containersOf(pod).flatMap((container) => containerFaults(pod, container))];
+    return pod === undefined ? [] : podSecurityProblems(pod);
   },
 });
-
-function podFaults(pod: unknown): string[] {
-  const shared = ["hostNetwork", "hostPID", "hostIPC"].filter((field) => at(pod, field) === true);
-  const hostPaths = listAt(pod, "volumes").filter((volume) => at(volume, "hostPath") !== undefined);
-  return [
-    ...shared.map((field) => `${field} is on`),
-    ...hostPaths.map((volume) => `volume ${textAt(volume, "name") ?? "?"} is a folder of the host`),
-    ...(at(pod, "automountServiceAccountToken") === false
-      ? []
-      : ["automountServiceAccountToken is not false"]),
-  ];
-}
-
-function containerFaults(pod: unknown, { label, spec }: Container): string[] {
-  const own = (...keys: string[]) => at(spec, "securityContext", ...keys);
-  /** A container's own setting goes before its pod's. */
-  const effective = (...keys: string[]) => own(...keys) ?? at(pod, "securityContext", ...keys);
-  const profile = effective("seccompProfile", "type");
-  const rules: readonly (readonly [boolean, string])[] = [
-    [effective("runAsNonRoot") === true, "runAsNonRoot is not true"],
-    [effective("runAsUser") !== 0, "runAsUser is 0"],
-    [
-      profile === "RuntimeDefault" || profile === "Localhost",
-      "seccompProfile is not RuntimeDefault or Localhost",
-    ],
-    [own("privileged") !== true, "privileged is on"],
-    [own("allowPrivilegeEscalation") === false, "allowPrivilegeEscalation is not false"],
-    [own("readOnlyRootFilesystem") === true, "readOnlyRootFilesystem is not true"],
-    [listAt(own("capabilities"), "drop").includes("ALL"), "capabilities.drop lacks ALL"],
-    [
-      listAt(own("capabilities"), "add").every((capability) => capability === "NET_BIND_SERVICE"),
-      "capabilities.add has more than NET_BIND_SERVICE",
-    ],
-  ];
-  return rules.filter(([holds]) => !holds).map(([, fault]) => `${label}: ${fault}`);
-}
 
 export const noSecretInEnv = resourceRule({
   id: "no-secret-in-env",
@@ -128,7 +82,7 @@ export const noSecretInEnv = resourceRule({
   defaults: {},
   check(subject) {
     return containersOf(podSpec(subject)).flatMap(({ label, spec }) =>
-      secretVariables(spec).map((fault) => `${label}: ${fault}`),
+      secretVariables(spec).map((problem) => `${label}: ${problem}`),
     );
   },
 });

@@ -188,7 +188,7 @@ const examples: Readonly<Record<string, readonly Example[]>> = {
     one(
       "a folder of the host",
       withContainer({}, { volumes: [{ name: "etc", hostPath: {} }] }),
-      /volume etc is a folder/,
+      /volume etc is a hostPath/,
     ),
     one(
       "a token",
@@ -196,14 +196,39 @@ const examples: Readonly<Record<string, readonly Example[]>> = {
       /automountServiceAccountToken/,
     ),
     one(
-      "more capabilities",
+      "a capability",
       withContainer({
         securityContext: {
           ...goodContainer.securityContext,
-          capabilities: { drop: ["ALL"], add: ["SYS_ADMIN"] },
+          capabilities: { drop: ["ALL"], add: ["NET_BIND_SERVICE"] },
         },
       }),
-      /more than NET_BIND_SERVICE/,
+      /capabilities.add is not empty/,
+    ),
+    one(
+      "a port of the node",
+      withContainer({ ports: [{ containerPort: 8443, hostPort: 8443 }] }),
+      /ports has a hostPort/,
+    ),
+    one("a port of the pod", withContainer({ ports: [{ containerPort: 8443 }] })),
+    one(
+      "a kind of volume that is not restricted's",
+      withContainer({}, { volumes: [{ name: "share", nfs: {} }] }),
+      /volume share is a nfs/,
+    ),
+    one(
+      "a volume with a token",
+      withContainer(
+        {},
+        { volumes: [{ name: "api", projected: { sources: [{ serviceAccountToken: {} }] } }] },
+      ),
+      /volume api has a service account's token/,
+    ),
+    one("a Secret's files", withContainer({}, { volumes: [{ name: "tls", secret: {} }] })),
+    one(
+      "an init container that is privileged",
+      withContainer({}, { initContainers: [{ ...goodContainer, securityContext: { privileged: true } }] }),
+      /container server: privileged is on/,
     ),
   ],
   "no-secret-in-env": [
