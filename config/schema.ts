@@ -9,7 +9,7 @@ import { images } from "./images.ts";
 import { minio, quotasFit } from "./minio.ts";
 import { allowedOrigins, monitoring, tunnelPort } from "./network.ts";
 import { tls } from "./tls.ts";
-import { namespaceName, wholeNumber } from "./values.ts";
+import { namespaceName } from "./values.ts";
 
 const crossChecks = [
   noDevIssuerOnProtectedData,
@@ -30,8 +30,10 @@ export const settingsSchema = z
     tls,
     credentials: z
       .strictObject({
-        generation: wholeNumber("key generations")
+        generation: z
+          .int({ error: "must be a whole number" })
           .min(1, "must be at least 1; raise it by one to rotate the credentials")
+          .meta({ title: "number" })
           .default(1),
       })
       .prefault({}),

@@ -17,7 +17,7 @@ const size = expected("a size", "write a number and a unit (Ki, Mi, Gi, Ti, k, M
 /** A size such as `10Gi`. */
 export const quantity = z.string(size).regex(quantityPattern, size).meta({ title: "size" });
 
-/** A whole number; `unit` says of what. */
+/** A whole number of something. */
 export function wholeNumber(unit: string) {
   return z.int({ error: `must be a whole number of ${unit}` }).meta({ title: unit });
 }
