@@ -7,8 +7,10 @@ import { Client } from "minio";
 
 import { buildApp } from "../services/signed-url-api/app.ts";
 import { createDownloads } from "../services/signed-url-api/signing/downloads.ts";
-import type { HttpGet } from "../services/common/https-get.ts";
+import type { HttpsSend } from "../services/common/https-client.ts";
+import { createLogger, standardOutput } from "../services/common/log.ts";
 import { createJobs } from "../services/signed-url-api/jobs/jobs.ts";
+import { createLogWriter } from "../services/signed-url-api/log-writer.ts";
 import { createMetrics } from "../services/signed-url-api/metrics.ts";
 import { mayRead, readManifest } from "../services/signed-url-api/jobs/ownership.ts";
 import { createPresigner } from "../services/signed-url-api/signing/presign.ts";
@@ -39,7 +41,7 @@ const token = await new SignJWT({ client_id: "bench" })
   .sign(privateKey);
 
 /** Every job is alice's, and has a result. */
-const memoryStorage: HttpGet = (url) => {
+const memoryStorage: HttpsSend = (url) => {
   const [, jobId = "", name] = /\/jobs\/([^/]+)\/([^?]+)/.exec(url) ?? [];
   const manifest = Buffer.from(JSON.stringify({ job_id: jobId, owner: "alice@geocrop.example" }));
   return Promise.resolve(
@@ -64,10 +66,11 @@ const listener: Server =
     : createHttpServer();
 
 const presign = createPresigner(publicOrigin, "us-east-1", () => credentials);
-const storage = createStorage({ bucket, presign, httpGet: memoryStorage });
+const storage = createStorage({ bucket, presign, send: memoryStorage });
 
 async function ours() {
   const unlimited = 1_000_000_000;
+  const logWriter = createLogWriter(standardOutput());
   return buildApp({
     settings: {
       URL_EXPIRY_SECONDS: 900,
@@ -80,6 +83,8 @@ async function ours() {
     downloads: createDownloads({ bucket, presign }),
     metrics: createMetrics(),
     ready: () => true,
+    log: createLogger(logWriter),
+    logWriter,
     listener,
   });
 }

@@ -12,7 +12,7 @@ import { parseArgs } from "node:util";
 import { ensureBuilds } from "../sandbox/cluster/builds.ts";
 import { layoutOf } from "../sandbox/layout.ts";
 import { runner } from "../sandbox/run.ts";
-import { verify } from "../services/audit-receiver/trail.ts";
+import { verify } from "../services/audit-receiver/audit-log-reader.ts";
 import { type Got, type Pipeline, startPipeline } from "../test/support/audit-pipeline.ts";
 
 const { values } = parseArgs({

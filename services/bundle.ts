@@ -6,7 +6,7 @@ import { build } from "esbuild";
 const entryPoints = {
   "signed-url-api": "signed-url-api/server.ts",
   "audit-receiver": "audit-receiver/server.ts",
-  "audit-trail": "audit-receiver/trail.ts",
+  "audit-trail": "audit-receiver/audit-log-reader.ts",
   "job-put": "job-client/put.ts",
   "job-idle": "job-client/idle.ts",
 } as const;

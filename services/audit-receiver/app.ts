@@ -1,14 +1,15 @@
 import { createHash, timingSafeEqual } from "node:crypto";
 import type { IncomingMessage, RequestListener, ServerResponse } from "node:http";
-import { Budget } from "./budget.ts";
+
 import type { Batch, Journal, Reject } from "./journal.ts";
 import { type Json, maskEvent, maskUnparsed } from "./mask.ts";
+import { WeightedSemaphore } from "./weighted-semaphore.ts";
 
 export interface AppOptions {
   readonly journal: Journal;
   /** Reads the expected bearer token; asked for each request, so that a rotated one holds at once. */
   readonly token: () => Promise<string>;
-  /** Where a fault that the client must not see is told. */
+  /** Called with an error that the client must not see. */
   readonly report: (message: string, error: unknown) => void;
   /** Largest body read as events, in bytes. @default 8 MiB, eight times the longest URL MinIO takes */
   readonly bodyLimit?: number;
@@ -17,7 +18,7 @@ export interface AppOptions {
 }
 
 /** How much of something unreadable is kept. */
-const REJECT_LIMIT = 64 * 1024;
+const MAX_REJECT_BYTES = 64 * 1024;
 
 /**
  * The receiver's HTTP side.
@@ -33,7 +34,7 @@ export function createApp({
   bodyLimit = 8 * 1024 * 1024,
   memoryLimit = 16 * 1024 * 1024,
 }: AppOptions): RequestListener {
-  const memory = new Budget(memoryLimit);
+  const memory = new WeightedSemaphore(memoryLimit);
 
   async function handle(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const path = request.url?.split("?", 1)[0];
@@ -48,7 +49,7 @@ export function createApp({
     } else {
       // A body of unknown length may be as long as is read.
       const length = Number(request.headers["content-length"] ?? bodyLimit);
-      await memory.spend(Math.min(length, bodyLimit), async () =>
+      await memory.run(Math.min(length, bodyLimit), async () =>
         journal.append(readBody(await receive(request, bodyLimit), bodyLimit)),
       );
       answer(response, 200);
@@ -57,7 +58,7 @@ export function createApp({
 
   return (request, response) => {
     handle(request, response).catch((error: unknown) => {
-      // The client went away before its body was complete: nobody waits for an answer, and it will come again.
+      // The client closed the connection within its body: no answer is waited for, and the event will come again.
       if (request.destroyed && !request.complete) return;
       report("an audit request was not stored", error);
       refuse(response, 503);
@@ -104,9 +105,9 @@ async function receive(request: IncomingMessage, limit: number): Promise<Receive
   return { body: Buffer.concat(kept), bytes };
 }
 
-/** One JSON object, or one a line (MinIO's batches), masked; all else becomes a reject. */
+/** One JSON object, or one a line (MinIO's batches), masked; anything else becomes a reject. */
 function readBody({ body, bytes }: Received, limit: number): Batch {
-  if (bytes > limit) return { events: [], rejects: [setAside(`longer than ${limit} bytes`, body, bytes)] };
+  if (bytes > limit) return { events: [], rejects: [toReject(`longer than ${limit} bytes`, body, bytes)] };
   const text = body.toString();
   const whole = toEvent(text);
   if (whole !== undefined) return { events: [whole], rejects: [] };
@@ -114,15 +115,15 @@ function readBody({ body, bytes }: Received, limit: number): Batch {
   const rejects: Reject[] = [];
   for (const line of text.split("\n").filter((line) => line.trim() !== "")) {
     const event = toEvent(line);
-    if (event === undefined) rejects.push(setAside("not a JSON object", Buffer.from(line)));
+    if (event === undefined) rejects.push(toReject("not a JSON object", Buffer.from(line)));
     else events.push(event);
   }
   return events.length + rejects.length === 0
-    ? { events, rejects: [setAside("empty", body)] }
+    ? { events, rejects: [toReject("empty", body)] }
     : { events, rejects };
 }
 
-/** The masked event as one line, or undefined if the text is none (or is nested too deep to be walked). */
+/** The masked event as one line, or undefined if the text is not an object (or is nested too deep to be walked). */
 function toEvent(text: string): string | undefined {
   try {
     const value: Json = JSON.parse(text);
@@ -133,6 +134,6 @@ function toEvent(text: string): string | undefined {
   }
 }
 
-function setAside(reason: string, text: Buffer, bytes = text.length): Reject {
-  return { reason, bytes, text: maskUnparsed(text.toString("utf8", 0, REJECT_LIMIT)) };
+function toReject(reason: string, text: Buffer, bytes = text.length): Reject {
+  return { reason, bytes, text: maskUnparsed(text.toString("utf8", 0, MAX_REJECT_BYTES)) };
 }

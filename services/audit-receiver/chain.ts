@@ -9,9 +9,9 @@ export interface Link {
 }
 
 /** What the very first entry links to. */
-export const GENESIS: Link = { seq: 0, hash: "0".repeat(64) };
+export const genesis: Link = { seq: 0, hash: "0".repeat(64) };
 
-const LINE = /^\{"seq":(\d+),"prev":"([0-9a-f]{64})","hash":"([0-9a-f]{64})","event":(.*)\}$/s;
+const linePattern = /^\{"seq":(\d+),"prev":"([0-9a-f]{64})","hash":"([0-9a-f]{64})","event":(.*)\}$/s;
 
 function digest(seq: number, prev: string, event: string): string {
   return createHash("sha256").update(`${seq}\n${prev}\n${event}`).digest("hex");
@@ -36,7 +36,7 @@ export function link(event: string, previous: Link): { readonly line: string; re
 export function readLine(
   line: string,
 ): { readonly entry: Link; readonly prev: string; readonly event: string } | undefined {
-  const [, number, prev, hash, event] = LINE.exec(line) ?? [];
+  const [, number, prev, hash, event] = linePattern.exec(line) ?? [];
   if (number === undefined || prev === undefined || hash === undefined || event === undefined)
     return undefined;
   const seq = Number(number);
@@ -49,11 +49,12 @@ export function readLine(
  * @returns the last entry.
  * @throws Error saying at which entry the chain breaks.
  */
-export function verifyChain(lines: Iterable<string>, start: Link = GENESIS): Link {
+export function verifyChain(lines: Iterable<string>, start: Link = genesis): Link {
   let last = start;
   for (const line of lines) {
     const read = readLine(line);
-    if (read === undefined) throw new Error(`the entry after number ${last.seq} was altered or is no entry`);
+    if (read === undefined)
+      throw new Error(`the entry after number ${last.seq} was altered or is not an entry`);
     if (read.entry.seq !== last.seq + 1 || read.prev !== last.hash) {
       throw new Error(
         `entry ${read.entry.seq} does not follow entry ${last.seq}: something was removed, added or moved`,

@@ -1,10 +1,10 @@
 import type { Json } from "./mask.ts";
 
-/** What one asks of an audit event: who did what to which object, whence, and how it ended. */
+/** An audit event in short: who did what to which object, from where, and with what result. */
 export interface Summary {
   /** RFC 3339, UTC, as MinIO wrote it. */
   readonly time: string;
-  /** S3 action, for example `GetObject`; of entries that are no request, the event. */
+  /** S3 action, for example `GetObject`; of entries that are not requests, the event. */
   readonly name: string;
   readonly bucket: string;
   readonly object: string;
@@ -15,21 +15,21 @@ export interface Summary {
   readonly remotehost: string;
   readonly requestID: string;
   readonly userAgent: string;
-  /** Whose key the request was signed with. */
+  /** The access key that the request was signed with. */
   readonly accessKey: string;
   /** Which signed URL a download came by, and the pseudonym of the user it was issued to. */
   readonly issuance: string;
   readonly subject: string;
 }
 
-/** A client chooses some of the values, so none may grow an entry of an index beyond what that takes. */
-const VALUE_LIMIT = 1024;
+/** A client chooses some of the values, so each is cut to what an index takes. */
+const MAX_VALUE_CHARACTERS = 1024;
 
-/** Reads an event of MinIO's, or of the receiver's own. What is not there is empty, or 0. */
+/** Reads an event of MinIO's, or of the receiver's own. A missing value is empty, or 0. */
 export function summarize(event: Json): Summary {
   const text = (...path: readonly string[]): string => {
     const value = at(event, path);
-    return typeof value === "string" ? value.slice(0, VALUE_LIMIT) : "";
+    return typeof value === "string" ? value.slice(0, MAX_VALUE_CHARACTERS) : "";
   };
   const number = (...path: readonly string[]): number => {
     const value = at(event, path);

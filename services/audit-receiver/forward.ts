@@ -1,11 +1,12 @@
 import { open, readFile, rename, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { setTimeout as delay } from "node:timers/promises";
+import { setTimeout as sleep } from "node:timers/promises";
+
+import type { Entry } from "./audit-log-reader.ts";
 import { readLine } from "./chain.ts";
 import { summarize } from "./entry.ts";
 import type { Json } from "./mask.ts";
 import { listSegments, readRange } from "./segments.ts";
-import type { Entry } from "./trail.ts";
 
 /** What an index takes: one JSON object a line (VictoriaLogs, Vector), or Loki's push form. */
 export type ForwardFormat = "ndjson" | "loki";
@@ -19,59 +20,59 @@ export interface ForwardOptions {
   /** Sends one body. @throws Error when the index did not take it */
   readonly send: (body: string, contentType: string) => Promise<void>;
   readonly report: (message: string, error?: unknown) => void;
-  /** Milliseconds to look for new entries, and to wait after the first failure. @default 1 second */
-  readonly interval?: number;
+  /** How often to look for new entries, and how long to wait after the first failure. @default 1 second */
+  readonly intervalMs?: number;
 }
 
-/** Remembers the last entry that the index took. To delete it is to have the index built anew. */
-const CURSOR = "forward.json";
-const BATCH_BYTES = 1024 * 1024;
-const LONGEST_WAIT = 60_000;
+/** Names the last entry that the index took. To rebuild the index, delete this file. */
+const cursorFile = "forward.json";
+const batchBytes = 1024 * 1024;
+const MAX_WAIT_MS = 60_000;
 
 /** How far the forwarding has come. */
-interface Place {
+interface Position {
   readonly file: string;
   readonly offset: number;
   readonly seq: number;
 }
 
 /**
- * Sends what is in the trail on to an index for searching, in order, from where it stopped, for as long as it takes.
- * The trail is the record and the index can be built anew from it, so nothing here holds a request of MinIO's up,
- * and the index gets summaries of a bounded size: whole events hold what clients wrote, at any length, and an
- * index drops what is too long for it without a word.
+ * Forwards the audit log to an index for searching, in order, from where it stopped, however long that takes.
+ * The audit log is the record and the index can be rebuilt from it, so no request of MinIO's waits for this, and the
+ * index gets summaries of a bounded size: whole events hold what clients wrote, at any length, and an index silently
+ * drops what is too long for it.
  *
  * @returns a function that ends it.
  */
 export function startForwarding(options: ForwardOptions): () => Promise<void> {
-  const { dir, report, interval = 1_000 } = options;
+  const { dir, report, intervalMs = 1_000 } = options;
   const stop = new AbortController();
 
   async function run(): Promise<void> {
-    let place = await find(dir, await readCursor(dir));
+    let position = await find(dir, await readCursor(dir));
     let failures = 0;
     while (!stop.signal.aborted) {
       try {
-        const next = await forwardFrom(place, options);
+        const next = await forwardFrom(position, options);
         if (failures > 0) report("the index takes entries again");
         failures = 0;
         if (next !== undefined) {
-          place = next;
+          position = next;
           continue;
         }
       } catch (error) {
         failures += 1;
-        if (failures === 1) report("the index does not take entries; they wait in the trail", error);
-        // Retention may have taken the file away.
-        place = await find(dir, place.seq);
+        if (failures === 1) report("the index does not take entries; they wait in the audit log", error);
+        // Retention may have removed the file.
+        position = await find(dir, position.seq);
       }
-      const pause = Math.min(interval * 2 ** Math.max(0, failures - 1), LONGEST_WAIT);
-      await delay(pause, undefined, { signal: stop.signal }).catch(() => undefined);
+      const pause = Math.min(intervalMs * 2 ** Math.max(0, failures - 1), MAX_WAIT_MS);
+      await sleep(pause, undefined, { signal: stop.signal }).catch(() => undefined);
     }
   }
 
   const running = run().catch((error: unknown) => {
-    report("the forwarding ended", error);
+    report("forwarding stopped", error);
   });
   return async () => {
     stop.abort();
@@ -79,35 +80,36 @@ export function startForwarding(options: ForwardOptions): () => Promise<void> {
   };
 }
 
-/** Sends one batch. @returns where to go on, or undefined when there is nothing yet. */
-async function forwardFrom(place: Place, options: ForwardOptions): Promise<Place | undefined> {
+/** Sends one batch. @returns where to continue, or undefined when there is nothing yet. */
+async function forwardFrom(position: Position, options: ForwardOptions): Promise<Position | undefined> {
   const { dir, durable, send, format } = options;
   const until = durable();
-  const { batch, bytes } = place.file === "" ? { batch: [], bytes: 0 } : await readBatch(dir, place, until);
+  const { batch, bytes } =
+    position.file === "" ? { batch: [], bytes: 0 } : await readBatch(dir, position, until);
   const last = batch.at(-1);
-  if (last === undefined && bytes > 0) return { ...place, offset: place.offset + bytes };
+  if (last === undefined && bytes > 0) return { ...position, offset: position.offset + bytes };
   if (last === undefined) {
     const files = await auditFiles(dir);
-    const following = files[files.indexOf(place.file) + 1];
-    return following === undefined || place.seq >= until
+    const following = files[files.indexOf(position.file) + 1];
+    return following === undefined || position.seq >= until
       ? undefined
-      : { file: following, offset: 0, seq: place.seq };
+      : { file: following, offset: 0, seq: position.seq };
   }
   const { body, contentType } = render(format, batch);
   await send(body, contentType);
   await writeCursor(dir, last.seq);
-  return { file: place.file, offset: place.offset + bytes, seq: last.seq };
+  return { file: position.file, offset: position.offset + bytes, seq: last.seq };
 }
 
-/** Whole entries from a place on, none of which may still be cut off again. */
+/** Whole entries from a position on, none of which may still be cut off again. */
 async function readBatch(
   dir: string,
-  { file, offset, seq }: Place,
+  { file, offset, seq }: Position,
   until: number,
 ): Promise<{ readonly batch: readonly Entry[]; readonly bytes: number }> {
   const handle = await open(join(dir, file), "r");
   try {
-    for (let window = BATCH_BYTES; ; window *= 2) {
+    for (let window = batchBytes; ; window *= 2) {
       const chunk = await readRange(handle, offset, offset + window);
       const batch: Entry[] = [];
       let end = 0;
@@ -156,7 +158,7 @@ async function auditFiles(dir: string): Promise<string[]> {
 }
 
 /** Where the entry after a number is: its file's name holds a number not greater than that. */
-async function find(dir: string, seq: number): Promise<Place> {
+async function find(dir: string, seq: number): Promise<Position> {
   const files = await auditFiles(dir);
   const file = files.findLast((name) => firstNumber(name) <= seq + 1) ?? files[0] ?? "";
   return { file, offset: 0, seq };
@@ -168,7 +170,7 @@ function firstNumber(file: string): number {
 
 async function readCursor(dir: string): Promise<number> {
   try {
-    const { seq }: { readonly seq?: unknown } = JSON.parse(await readFile(join(dir, CURSOR), "utf8"));
+    const { seq }: { readonly seq?: unknown } = JSON.parse(await readFile(join(dir, cursorFile), "utf8"));
     return typeof seq === "number" ? seq : 0;
   } catch {
     return 0;
@@ -176,7 +178,7 @@ async function readCursor(dir: string): Promise<number> {
 }
 
 async function writeCursor(dir: string, seq: number): Promise<void> {
-  const part = join(dir, `${CURSOR}.part`);
+  const part = join(dir, `${cursorFile}.part`);
   await writeFile(part, JSON.stringify({ seq }), { mode: 0o600 });
-  await rename(part, join(dir, CURSOR));
+  await rename(part, join(dir, cursorFile));
 }

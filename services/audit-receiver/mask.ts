@@ -1,14 +1,14 @@
-/** A value as JSON knows it. */
+/** A JSON value. */
 export type Json = string | number | boolean | null | readonly Json[] | { readonly [key: string]: Json };
 
-const MASK = "***";
+const mask = "***";
 
 /**
- * Names, as a header, a query parameter or a JSON key, whose value alone opens a door. MinIO copies every
+ * Names, as a header, a query parameter or a JSON key, whose value alone gives access. MinIO copies every
  * header and every query parameter of a request into its audit entry and redacts nothing.
  */
-const HEADERS = ["proxy-authorization", "authorization", "set-cookie", "cookie"];
-const PARAMETERS = [
+const secretHeaders = ["proxy-authorization", "authorization", "set-cookie", "cookie"];
+const secretParameters = [
   "x-amz-signature",
   "x-amz-security-token",
   // Server-side encryption with the client's own key: the key itself is sent.
@@ -19,10 +19,10 @@ const PARAMETERS = [
   "ldappassword",
 ];
 /** Signature Version 2, and a field of version 4's Authorization header. Too common a word to hide in any text. */
-const BARE_SIGNATURE = "signature";
-const CREDENTIAL = "x-amz-credential";
+const bareSignatureName = "signature";
+const credentialName = "x-amz-credential";
 
-const secretNames = new Set([...HEADERS, ...PARAMETERS, BARE_SIGNATURE]);
+const secretNames = new Set([...secretHeaders, ...secretParameters, bareSignatureName]);
 
 /** Undoes percent-encoding, however often it was applied: a client chooses the names it sends. */
 function decoded(text: string): string {
@@ -39,7 +39,7 @@ function decoded(text: string): string {
 
 /** The access key names the identity and is no secret; the rest of the scope says nothing the entry does not. */
 function accessKey(credential: string): string {
-  return /^[\w.-]{1,128}/.exec(decoded(credential))?.[0] ?? MASK;
+  return /^[\w.-]{1,128}/.exec(decoded(credential))?.[0] ?? mask;
 }
 
 /** Matches a name whether its characters are plain, percent-encoded (repeatedly too) or JSON escapes. */
@@ -57,19 +57,19 @@ function assignment(names: readonly string[], value: string): RegExp {
   return new RegExp(`(${names.map(spelled).join("|")})(${separator})(${value})`, "gi");
 }
 
-const TO_DELIMITER = String.raw`(?:(?!%(?:25)*26)[^&\s"'\\,;<>}])+`;
-const QUOTED_OR_TO_DELIMITER = String.raw`\\+"[^"\\]*|"(?:[^"\\]|\\[^])*|${TO_DELIMITER}`;
-const TO_LINE_END = String.raw`[^\r\n]+`;
+const toDelimiter = String.raw`(?:(?!%(?:25)*26)[^&\s"'\\,;<>}])+`;
+const quotedOrToDelimiter = String.raw`\\+"[^"\\]*|"(?:[^"\\]|\\[^])*|${toDelimiter}`;
+const toLineEnd = String.raw`[^\r\n]+`;
 
-const parameters = assignment(PARAMETERS, QUOTED_OR_TO_DELIMITER);
-const bareSignature = assignment([BARE_SIGNATURE], QUOTED_OR_TO_DELIMITER);
-const headers = assignment(HEADERS, TO_LINE_END);
-const credential = assignment([CREDENTIAL], String.raw`(?:\\*")?${TO_DELIMITER}`);
+const parameters = assignment(secretParameters, quotedOrToDelimiter);
+const bareSignature = assignment([bareSignatureName], quotedOrToDelimiter);
+const headers = assignment(secretHeaders, toLineEnd);
+const credential = assignment([credentialName], String.raw`(?:\\*")?${toDelimiter}`);
 
 /** Masks secret parameters (`name=value`, `"name":"value"`, however encoded) wherever they stand in a text. */
 export function maskText(text: string): string {
   return text
-    .replaceAll(parameters, `$1$2${MASK}`)
+    .replaceAll(parameters, `$1$2${mask}`)
     .replaceAll(credential, (_, name: string, separator: string, value: string) => {
       const quotes = /^\\*"/.exec(value)?.[0] ?? "";
       return name + separator + quotes + accessKey(value.slice(quotes.length));
@@ -83,18 +83,18 @@ export function maskText(text: string): string {
  */
 export function maskUnparsed(text: string): string {
   return maskText(text)
-    .replaceAll(headers, `$1$2${MASK}`)
-    .replaceAll(bareSignature, `$1$2${MASK}`)
-    .replaceAll(/[0-9a-f]{40,}/gi, MASK)
-    .replaceAll(/\beyJ[\w-]{1,4096}(?:\.[\w-]*){1,4}/g, MASK)
-    .replaceAll(/\b(Bearer|Basic|AWS4-HMAC-SHA256|AWS)\s+[^\s",]+/gi, `$1 ${MASK}`);
+    .replaceAll(headers, `$1$2${mask}`)
+    .replaceAll(bareSignature, `$1$2${mask}`)
+    .replaceAll(/[0-9a-f]{40,}/gi, mask)
+    .replaceAll(/\beyJ[\w-]{1,4096}(?:\.[\w-]*){1,4}/g, mask)
+    .replaceAll(/\b(Bearer|Basic|AWS4-HMAC-SHA256|AWS)\s+[^\s",]+/gi, `$1 ${mask}`);
 }
 
 /** A copy of an audit event without its secrets: by name at any depth, and inside any string. */
 export function maskEvent(value: Json, name = ""): Json {
   const plainName = decoded(name).trim().toLowerCase();
-  if (secretNames.has(plainName)) return MASK;
-  if (typeof value === "string") return plainName === CREDENTIAL ? accessKey(value) : maskText(value);
+  if (secretNames.has(plainName)) return mask;
+  if (typeof value === "string") return plainName === credentialName ? accessKey(value) : maskText(value);
   if (value === null || typeof value !== "object") return value;
   if (isList(value)) return value.map((item) => maskEvent(item, name));
   return Object.fromEntries(

@@ -1,9 +1,9 @@
 import type { Segment } from "./segments.ts";
 
-/** The event that retention leaves in the chain for each file that it takes away. */
-export const RETENTION_EVENT = "geocrop:audit:retention";
+/** The event that retention leaves in the chain for each file that it removes. */
+export const retentionEvent = "geocrop:audit:retention";
 
-/** How long the trail is kept: until either limit. */
+/** How long the audit log is kept: until either limit. */
 export interface Retention {
   /** Whole days after the one a file was begun on. */
   readonly days: number;
@@ -15,16 +15,16 @@ export interface SizedSegment extends Segment {
   readonly bytes: number;
 }
 
-/** A file that is to go, and why, for a person to read. */
+/** A file to remove, and why, for a person to read. */
 export interface Removal {
   readonly file: SizedSegment;
   readonly reason: string;
 }
 
-const DAY = 24 * 60 * 60 * 1000;
+const dayMs = 24 * 60 * 60 * 1000;
 
 /**
- * Which files are to go, oldest first. Files still written to never do.
+ * The files to remove, oldest first. Never one that is still written to.
  *
  * @param files of both kinds, oldest first within each.
  * @param inUse names of the files still written to.
@@ -36,7 +36,7 @@ export function removals(
   today: string,
   { days, bytes }: Retention,
 ): Removal[] {
-  const oldestDay = new Date(Date.parse(today) - days * DAY).toISOString().slice(0, today.length);
+  const oldestDay = new Date(Date.parse(today) - days * dayMs).toISOString().slice(0, today.length);
   let total = files.reduce((sum, file) => sum + file.bytes, 0);
   const found: Removal[] = [];
   for (const file of files.toSorted((one, other) => one.day.localeCompare(other.day))) {
@@ -44,7 +44,7 @@ export function removals(
     const old = file.day < oldestDay;
     if (!old && total <= bytes) continue;
     total -= file.bytes;
-    found.push({ file, reason: old ? `older than ${days} days` : `the trail exceeds ${bytes} bytes` });
+    found.push({ file, reason: old ? `older than ${days} days` : `the audit log exceeds ${bytes} bytes` });
   }
   return found;
 }

@@ -10,7 +10,7 @@ export interface Segment {
   readonly day: string;
 }
 
-const NAME = /^(audit|quarantine)-(\d{4}-\d\d-\d\d)(?:-\d{12})?\.ndjson$/;
+const namePattern = /^(audit|quarantine)-(\d{4}-\d\d-\d\d)(?:-\d{12})?\.ndjson$/;
 
 /**
  * The journal's files in a directory, oldest first within each kind.
@@ -20,7 +20,7 @@ const NAME = /^(audit|quarantine)-(\d{4}-\d\d-\d\d)(?:-\d{12})?\.ndjson$/;
  */
 export async function listSegments(dir: string): Promise<Segment[]> {
   const segments = (await readdir(dir)).flatMap((name): Segment[] => {
-    const [, kind, day] = NAME.exec(name) ?? [];
+    const [, kind, day] = namePattern.exec(name) ?? [];
     return day !== undefined && (kind === "audit" || kind === "quarantine") ? [{ name, kind, day }] : [];
   });
   const stem = ({ name }: Segment): string => name.slice(0, -".ndjson".length);
@@ -56,7 +56,7 @@ export class SegmentWriter {
     return this.#current?.name;
   }
 
-  /** Goes on in a file that is there already. */
+  /** Continues in a file that exists already. */
   async resume({ name, day }: Segment): Promise<void> {
     await this.#open(name, day);
   }

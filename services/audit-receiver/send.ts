@@ -1,49 +1,62 @@
 import { readFile } from "node:fs/promises";
-import { Agent, request } from "node:https";
 import { rootCertificates } from "node:tls";
 
+import { HttpsClient } from "../common/https-client.ts";
+
 export interface SenderOptions {
-  /** An authority trusted beside the public ones; need not be there. */
+  /** A certificate authority trusted beside the public ones; need not exist. */
   readonly authorityFile: string;
   /** Value of the Authorization header, asked for at each request. */
   readonly authorization: () => Promise<string | undefined>;
-  /** Milliseconds for a whole request. @default 10 seconds */
-  readonly timeout?: number;
+  /** For a whole request. @default 10 seconds */
+  readonly timeoutMs?: number;
 }
 
-/** Posts bodies to one address. The answer must be 2xx, or the promise is rejected, naming nothing of the request. */
+/** Posts bodies to one address. */
+export interface Sender {
+  /** @throws Error, naming nothing of the request, when the answer is not 2xx or does not come in time */
+  readonly send: (body: string, contentType: string) => Promise<void>;
+  readonly close: () => Promise<void>;
+}
+
+/** No index answers a push with more. */
+const MAX_ANSWER_BYTES = 64 * 1024;
+
 export function createSender(
   url: URL,
-  { authorityFile, authorization, timeout = 10_000 }: SenderOptions,
-): (body: string, contentType: string) => Promise<void> {
-  let agent: Agent | undefined;
+  { authorityFile, authorization, timeoutMs = 10_000 }: SenderOptions,
+): Sender {
+  let client: HttpsClient | undefined;
+  const close = async (): Promise<void> => {
+    const closing = client;
+    client = undefined;
+    await closing?.close();
+  };
 
-  return async (body, contentType) => {
-    agent ??= new Agent({ keepAlive: true, ca: await trusted(authorityFile) });
+  const post = async (body: string, contentType: string): Promise<void> => {
+    client ??= new HttpsClient(await trusted(authorityFile));
     const value = await authorization();
-    const headers = {
-      "content-type": contentType,
-      "content-length": Buffer.byteLength(body),
-      ...(value === undefined ? {} : { authorization: value }),
-    };
-    const signal = AbortSignal.timeout(timeout);
-    await new Promise<void>((resolve, reject) => {
-      request(url, { method: "POST", agent, headers, signal }, (answer) => {
-        const status = answer.statusCode ?? 0;
-        answer.on("error", reject).on("end", () => {
-          if (status >= 200 && status < 300) resolve();
-          else reject(new Error(`${url.host} answered ${status}`));
-        });
-        answer.resume();
-      })
-        .on("error", reject)
-        .end(body);
-    }).catch((error: unknown) => {
-      // The authority may have been renewed meanwhile.
-      agent?.destroy();
-      agent = undefined;
-      throw error;
+    const { status } = await client.send(url.href, {
+      method: "POST",
+      headers: { "content-type": contentType, ...(value === undefined ? {} : { authorization: value }) },
+      body,
+      maxBytes: MAX_ANSWER_BYTES,
+      timeoutMs,
     });
+    if (status < 200 || status >= 300) throw new Error(`${url.host} answered ${status}`);
+  };
+
+  return {
+    async send(body, contentType) {
+      try {
+        await post(body, contentType);
+      } catch (error) {
+        // The authority may have been renewed meanwhile: the next request reads it again.
+        await close();
+        throw error;
+      }
+    },
+    close,
   };
 }
 

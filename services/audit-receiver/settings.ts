@@ -1,8 +1,18 @@
-import { join } from "node:path";
+import { z } from "zod";
+
+import {
+  type Environment,
+  httpsUrl,
+  port,
+  readEnvironment,
+  type Rule,
+  text,
+  wholeNumber,
+} from "../common/settings.ts";
 import type { ForwardFormat } from "./forward.ts";
 import type { Retention } from "./retention.ts";
 
-/** What the process is told by its environment. Secrets come as files, never as values. */
+/** The receiver's settings. */
 export interface Settings {
   /** TCP port of the HTTPS listener. @default 8443 */
   readonly port: number;
@@ -12,15 +22,15 @@ export interface Settings {
   readonly tokenFile: string;
   /** Directory of the journal, on a volume that outlives the pod. @default /var/lib/audit */
   readonly dataDir: string;
-  /** Bytes after which a new file is begun: a tenth of the trail, at most 64 MiB. */
+  /** Bytes after which a new file is begun: a tenth of the audit log, at most 64 MiB. */
   readonly segmentBytes: number;
   /** `RETENTION_DAYS` and `RETENTION_BYTES`, both or none. @default everything is kept */
   readonly retention: Retention | undefined;
-  /** Where entries are sent on to. @default nowhere */
+  /** Where entries are forwarded to. @default nowhere */
   readonly forward: Forward | undefined;
 }
 
-/** An index for searching, which can be built anew from the trail. */
+/** An index for searching, which can be rebuilt from the audit log. */
 export interface Forward {
   /** `FORWARD_URL`, https, with the query that the index wants. */
   readonly url: URL;
@@ -30,55 +40,51 @@ export interface Forward {
   readonly authorizationFile: string | undefined;
 }
 
-const SEGMENT_LIMIT = 64 * 1024 * 1024;
+const MAX_SEGMENT_BYTES = 64 * 1024 * 1024;
 
-type Environment = Readonly<Record<string, string | undefined>>;
+const count = wholeNumber(1, 999_999_999_999_999);
+
+const schema = z.object({
+  PORT: port.prefault("8443"),
+  TLS_DIR: text.default("/etc/geocrop/tls"),
+  TOKEN_FILE: text.default("/etc/geocrop/audit-token/token"),
+  DATA_DIR: text.default("/var/lib/audit"),
+  RETENTION_DAYS: count.optional(),
+  RETENTION_BYTES: count.optional(),
+  FORWARD_URL: httpsUrl
+    .transform((value) => new URL(value))
+    .refine(({ username, password }) => username === "" && password === "", {
+      error: "must hold no user or password",
+    })
+    .optional(),
+  FORWARD_FORMAT: z.enum(["ndjson", "loki"], { error: "must be ndjson or loki" }).default("ndjson"),
+  FORWARD_AUTHORIZATION_FILE: text.optional(),
+});
+
+const wholeRetention: Rule = (env) =>
+  (env["RETENTION_DAYS"] === undefined) === (env["RETENTION_BYTES"] === undefined)
+    ? undefined
+    : "RETENTION_DAYS, RETENTION_BYTES: set both or none";
 
 /**
- * Reads the settings.
+ * Reads the receiver's settings.
  *
- * @throws Error naming the variable, its value and what is expected.
+ * @throws Error that lists every problem: variable, value, and what it must be
  */
 export function readSettings(env: Environment): Settings {
-  const text = env["PORT"] ?? "8443";
-  const port = Number(text);
-  if (!/^\d+$/.test(text) || port > 65_535) {
-    throw new Error(`PORT is "${text}": give a TCP port, 0 to 65535`);
-  }
-  const mounts = "/etc/geocrop";
-  const retention = readRetention(env);
+  const read = readEnvironment(schema, env, [wholeRetention]);
+  const { RETENTION_DAYS: days, RETENTION_BYTES: bytes, FORWARD_URL: url } = read;
   return {
-    port,
-    tlsDir: env["TLS_DIR"] ?? join(mounts, "tls"),
-    tokenFile: env["TOKEN_FILE"] ?? join(mounts, "audit-token", "token"),
-    dataDir: env["DATA_DIR"] ?? "/var/lib/audit",
-    segmentBytes: Math.min(SEGMENT_LIMIT, Math.ceil((retention?.bytes ?? Infinity) / 10)),
-    retention,
-    forward: readForward(env),
+    port: read.PORT,
+    tlsDir: read.TLS_DIR,
+    tokenFile: read.TOKEN_FILE,
+    dataDir: read.DATA_DIR,
+    segmentBytes: Math.min(MAX_SEGMENT_BYTES, Math.ceil((bytes ?? Infinity) / 10)),
+    retention: days === undefined || bytes === undefined ? undefined : { days, bytes },
+    forward: url && {
+      url,
+      format: read.FORWARD_FORMAT,
+      authorizationFile: read.FORWARD_AUTHORIZATION_FILE,
+    },
   };
-}
-
-function readRetention(env: Environment): Retention | undefined {
-  if (env["RETENTION_DAYS"] === undefined && env["RETENTION_BYTES"] === undefined) return undefined;
-  return { days: readCount(env, "RETENTION_DAYS"), bytes: readCount(env, "RETENTION_BYTES") };
-}
-
-function readCount(env: Environment, name: string): number {
-  const text = env[name] ?? "";
-  if (!/^[1-9]\d{0,14}$/.test(text)) throw new Error(`${name} is "${text}": give a whole number from 1`);
-  return Number(text);
-}
-
-function readForward(env: Environment): Forward | undefined {
-  const address = env["FORWARD_URL"];
-  if (address === undefined) return undefined;
-  const url = URL.parse(address);
-  if (url?.protocol !== "https:" || url.username !== "" || url.password !== "") {
-    throw new Error("FORWARD_URL is no https address, or holds a password: give https://host[:port]/path");
-  }
-  const format = env["FORWARD_FORMAT"] ?? "ndjson";
-  if (format !== "ndjson" && format !== "loki") {
-    throw new Error(`FORWARD_FORMAT is "${format}": give ndjson or loki`);
-  }
-  return { url, format, authorizationFile: env["FORWARD_AUTHORIZATION_FILE"] };
 }

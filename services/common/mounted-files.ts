@@ -1,22 +1,24 @@
 import { readFile } from "node:fs/promises";
 
+import type { Logger } from "./log.ts";
+
 /** Files that are kept up to date. */
 export interface MountedFiles {
   /** Reads them now, and applies them if they changed. */
   refresh: () => Promise<void>;
-  /** Ends the watch. */
+  /** Ends the polling. */
   stop: () => void;
 }
 
 /** How to keep files up to date. */
 export interface MountedFilesOptions {
   paths: readonly string[];
-  /** Takes the contents, in the order of `paths`; throws when they are of no use. */
+  /** Takes the contents, in the order of `paths`; throws when they are not usable. */
   apply: (contents: Buffer[]) => void;
-  /** Told when changed files can't be read or applied; what was applied before stays in use. */
+  /** Called when changed files can't be read or applied. The previous contents stay in use, and it is tried again. */
   onError: (error: unknown) => void;
-  /** @default 10000 (milliseconds), well under the minute that kubelet takes to update a mounted Secret */
-  everyMs?: number;
+  /** In milliseconds. @default 10000, well under the minute that kubelet takes to update a mounted Secret */
+  pollMs?: number;
 }
 
 /**
@@ -29,26 +31,63 @@ export interface MountedFilesOptions {
  * @throws when the first read or `apply` fails
  */
 export async function mountFiles(options: MountedFilesOptions): Promise<MountedFiles> {
-  const { paths, apply, onError, everyMs = 10_000 } = options;
+  const { paths, apply, onError, pollMs = 10_000 } = options;
   const read = (): Promise<Buffer[]> => Promise.all(paths.map((path) => readFile(path)));
 
-  let known = await read();
-  apply(known);
+  let current = await read();
+  apply(current);
 
   const refresh = async (): Promise<void> => {
     try {
       const first = await read();
-      if (same(first, known)) return;
+      if (same(first, current)) return;
       const second = await read();
       if (!same(first, second)) return;
-      known = second;
       apply(second);
+      current = second;
     } catch (error) {
       onError(error);
     }
   };
-  const timer = setInterval(() => void refresh(), everyMs).unref();
+  const timer = setInterval(() => void refresh(), pollMs).unref();
   return { refresh, stop: () => clearInterval(timer) };
+}
+
+/** All files that a service follows. */
+export interface FollowedFiles {
+  /**
+   * Reads files that belong together now, and whenever they change.
+   *
+   * @param apply - takes the contents, in the order of `paths`; throws when they are not usable
+   * @throws when the first read or `apply` fails
+   */
+  follow: (paths: readonly string[], apply: (...contents: Buffer[]) => void) => Promise<void>;
+  /** Reads all of them now, instead of at the next poll. */
+  refresh: () => Promise<void>;
+  /** Ends the polling. */
+  stop: () => void;
+}
+
+/** Follows files with {@link mountFiles}, and logs what happens to them. */
+export function followFiles(log: Logger): FollowedFiles {
+  const followed: MountedFiles[] = [];
+  return {
+    follow: async (paths, apply) => {
+      const files = await mountFiles({
+        paths,
+        apply: (contents) => {
+          apply(...contents);
+          log.info({ paths }, "files read");
+        },
+        onError: (err) => log.error({ paths, err }, "reload failed, keeping the previous files"),
+      });
+      followed.push(files);
+    },
+    refresh: async () => void (await Promise.all(followed.map((files) => files.refresh()))),
+    stop: () => {
+      for (const files of followed) files.stop();
+    },
+  };
 }
 
 function same(a: Buffer[], b: Buffer[]): boolean {

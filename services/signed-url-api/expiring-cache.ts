@@ -1,32 +1,32 @@
-/** Remembers a bounded number of values, each until its own time. */
+/** A bounded cache whose entries expire each at their own time. */
 export class ExpiringCache<Value> {
-  readonly #entries = new Map<string, { value: Value; until: number }>();
-  readonly #most: number;
+  readonly #entries = new Map<string, { value: Value; expiresAt: number }>();
+  readonly #maxEntries: number;
   readonly #now: () => number;
 
   /**
-   * @param most - entries kept; one more pushes the oldest out
+   * @param maxEntries - one more evicts the oldest
    * @param now - in milliseconds
    */
-  constructor(most: number, now: () => number = Date.now) {
-    this.#most = most;
+  constructor(maxEntries: number, now: () => number = Date.now) {
+    this.#maxEntries = maxEntries;
     this.#now = now;
   }
 
-  /** @returns undefined when there is none, or its time is over */
+  /** @returns undefined when there is none, or it has expired */
   get(key: string): Value | undefined {
     const entry = this.#entries.get(key);
     if (entry === undefined) return undefined;
-    if (this.#now() < entry.until) return entry.value;
+    if (this.#now() < entry.expiresAt) return entry.value;
     this.#entries.delete(key);
     return undefined;
   }
 
-  /** @param until - in milliseconds, as `now` counts them; the value is gone from then on */
-  set(key: string, value: Value, until: number): void {
+  /** @param expiresAt - in milliseconds, as `now` counts them; the value is gone from then on */
+  set(key: string, value: Value, expiresAt: number): void {
     this.#entries.delete(key);
-    this.#entries.set(key, { value, until });
-    if (this.#entries.size <= this.#most) return;
+    this.#entries.set(key, { value, expiresAt });
+    if (this.#entries.size <= this.#maxEntries) return;
     const [oldest] = this.#entries.keys();
     if (oldest !== undefined) this.#entries.delete(oldest);
   }

@@ -1,13 +1,15 @@
 import { createServer, type Server } from "node:https";
 
+import { serverTls } from "../common/tls.ts";
 import type { Metrics } from "./metrics.ts";
 
 /**
- * Prometheus' own door, apart from the users': who may knock is a NetworkPolicy's business. Without a
+ * The endpoint for Prometheus, on a port of its own, so that a NetworkPolicy can say who may use it. Without a
  * certificate, which the caller sets and renews.
  */
-export function createMetricsServer({ render, contentType }: Metrics, minVersion: "TLSv1.2"): Server {
-  return createServer({ minVersion, requestTimeout: 10_000 }, (request, response) => {
+export function createMetricsServer({ render, contentType }: Metrics): Server {
+  const options = { minVersion: serverTls.minVersion, requestTimeout: 10_000 };
+  return createServer(options, (request, response) => {
     if (request.url !== "/metrics" || request.method !== "GET") {
       response.writeHead(404).end();
       return;

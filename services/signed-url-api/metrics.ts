@@ -1,11 +1,11 @@
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from "prom-client";
 
-/** What Prometheus is told. */
+/** What the API counts for Prometheus. */
 export interface Metrics {
   /** One request is answered. */
-  answered: (route: string, method: string, status: number, seconds: number) => void;
-  /** One URL was handed out, signed anew or known from before. */
-  issued: () => void;
+  requestAnswered: (route: string, method: string, status: number, seconds: number) => void;
+  /** One URL was handed out, newly signed or from the cache. */
+  urlIssued: () => void;
   /** One read of storage ended. */
   storageRead: (outcome: "found" | "absent" | "failed", seconds: number) => void;
   /** All of it in the text format of Prometheus. */
@@ -14,7 +14,7 @@ export interface Metrics {
 }
 
 /**
- * @param keyAge - seconds since the issuer last gave its keys; undefined when they are a file
+ * @param keyAge - seconds since the issuer last served its keys; undefined when they are a file
  */
 export function createMetrics(keyAge: () => number | undefined = () => undefined): Metrics {
   const registry = new Registry();
@@ -41,15 +41,15 @@ export function createMetrics(keyAge: () => number | undefined = () => undefined
   });
   new Gauge({
     name: "geocrop_api_issuer_keys_age_seconds",
-    help: "Time since the token issuer last gave its keys, where they are fetched from it",
+    help: "Time since the token issuer last served its keys, where they are fetched from it",
     registers,
     collect() {
       this.set(keyAge() ?? 0);
     },
   });
   return {
-    answered: (route, method, status, seconds) => requests.observe({ route, method, status }, seconds),
-    issued: () => urls.inc(),
+    requestAnswered: (route, method, status, seconds) => requests.observe({ route, method, status }, seconds),
+    urlIssued: () => urls.inc(),
     storageRead: (outcome, seconds) => reads.observe({ outcome }, seconds),
     render: () => registry.metrics(),
     contentType: registry.contentType,

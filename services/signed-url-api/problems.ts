@@ -1,3 +1,7 @@
+import type { FastifyReply } from "fastify";
+
+import { StorageError } from "./jobs/storage.ts";
+
 /**
  * An answer that is an error, as RFC 9457 describes it. `type` is stable: clients may switch on it.
  *
@@ -96,3 +100,30 @@ export const routeNotFound = (): Problem => new Problem(404, "route-not-found", 
 /** @param cause - the unexpected error, for the log only */
 export const internalError = (cause: Error): Problem =>
   new Problem(500, "internal-error", "The service failed", { cause });
+
+/** Problems of reading a body, by Fastify's error codes. */
+const bodyProblems: Readonly<Record<string, () => Problem>> = {
+  FST_ERR_CTP_BODY_TOO_LARGE: bodyTooLarge,
+  FST_ERR_CTP_INVALID_MEDIA_TYPE: unsupportedMediaType,
+};
+
+/** Any error as the problem that the client is told. */
+export function toProblem(error: unknown): Problem {
+  if (error instanceof Problem) return error;
+  if (error instanceof StorageError) return unavailable(error);
+  if (!(error instanceof Error)) return internalError(new Error(String(error)));
+  if ("code" in error && typeof error.code === "string") {
+    const bodyProblem = bodyProblems[error.code];
+    if (bodyProblem !== undefined) return bodyProblem();
+  }
+  const status = "statusCode" in error ? Number(error.statusCode) : 500;
+  return status < 500 ? invalidRequest("The request can't be read.") : internalError(error);
+}
+
+export function sendProblem(reply: FastifyReply, problem: Problem): FastifyReply {
+  return reply
+    .code(problem.status)
+    .headers(problem.headers)
+    .type("application/problem+json")
+    .send(JSON.stringify(problem));
+}

@@ -1,11 +1,18 @@
 import * as z from "zod";
 
-import { ALGORITHMS } from "./auth/tokens.ts";
+import {
+  httpsUrl,
+  port,
+  readEnvironment,
+  text,
+  wholeNumber,
+  type Environment,
+  type Rule,
+} from "../common/settings.ts";
+import { supportedAlgorithms } from "./auth/tokens.ts";
 
 /** Bounds of a download URL's life, in seconds: 15 and 60 minutes. */
-export const EXPIRY = { min: 900, max: 3600 } as const;
-
-const httpsUrl = z.url({ protocol: /^https$/, error: "must be an https URL", abort: true });
+export const urlExpiry = { min: 900, max: 3600 } as const;
 
 const httpsOrigin = httpsUrl
   .refine((value) => value.replace(/\/$/, "") === new URL(value).origin, {
@@ -14,33 +21,24 @@ const httpsOrigin = httpsUrl
   })
   .transform((value) => new URL(value).origin);
 
-const wholeNumber = (min: number, max: number) =>
-  z
-    .string()
-    .regex(/^\d{1,9}$/, { error: "must be a whole number", abort: true })
-    .transform(Number)
-    .refine((value) => value >= min && value <= max, { error: `must be from ${min} to ${max}` });
-
 const list = <Item extends z.ZodType<string, string>>(item: Item) =>
   z
     .string()
     .transform((value) => (value.trim() === "" ? [] : value.split(",").map((entry) => entry.trim())))
     .pipe(z.array(item));
 
-const text = z.string({ error: "must be set" }).min(1, { error: "must not be empty" });
-
-const environment = z.object({
+const schema = z.object({
   /** TCP port of the HTTPS listener. @default 8443 */
-  PORT: wholeNumber(0, 65_535).prefault("8443"),
+  PORT: port.prefault("8443"),
   /** TCP port of the HTTPS listener for Prometheus. @default 9100 */
-  METRICS_PORT: wholeNumber(0, 65_535).prefault("9100"),
+  METRICS_PORT: port.prefault("9100"),
   /** Folder of `tls.crt` and `tls.key`. @default /etc/geocrop/tls */
   TLS_DIR: text.default("/etc/geocrop/tls"),
   /** Folder of `access-key` and `secret-key`, the identity that signs. @default /etc/geocrop/credentials */
   CREDENTIALS_DIR: text.default("/etc/geocrop/credentials"),
   /** Storage as the API reaches it. */
   S3_ENDPOINT: httpsOrigin,
-  /** Authorities that storage's certificate may be of; no others count. @default /etc/geocrop/tls/ca.crt */
+  /** Certificate authorities trusted for storage; no others are. @default /etc/geocrop/tls/ca.crt */
   S3_CA_FILE: text.default("/etc/geocrop/tls/ca.crt"),
   /** Storage's region, part of every signature. @default us-east-1 */
   S3_REGION: text.default("us-east-1"),
@@ -52,7 +50,7 @@ const environment = z.object({
   /** Storage as users reach it: the host and port that URLs are signed for. */
   DOWNLOAD_URL: httpsOrigin,
   /** A URL's life in seconds unless asked for otherwise. @default 900 */
-  URL_EXPIRY_SECONDS: wholeNumber(EXPIRY.min, EXPIRY.max).prefault("900"),
+  URL_EXPIRY_SECONDS: wholeNumber(urlExpiry.min, urlExpiry.max).prefault("900"),
   /** Tokens' exact `iss`. */
   JWT_ISSUER: text,
   /** What tokens' `aud` must hold. */
@@ -62,14 +60,14 @@ const environment = z.object({
     .string()
     .default("ES256")
     .transform((value) => value.split(",").map((name) => name.trim()))
-    .refine((names) => names.every((name) => ALGORITHMS.includes(name)), {
-      error: `must be a comma list of ${ALGORITHMS.join(", ")}`,
+    .refine((names) => names.every((name) => supportedAlgorithms.includes(name)), {
+      error: `must be a comma list of ${supportedAlgorithms.join(", ")}`,
     }),
   /** Where the issuer publishes its keys. This or JWKS_FILE. */
   JWKS_URL: httpsUrl.optional(),
   /** A mounted file of the issuer's keys. */
   JWKS_FILE: text.optional(),
-  /** Authorities that the issuer's certificate may be of. @default those that Node brings */
+  /** Certificate authorities trusted for the issuer. @default those that Node brings */
   JWKS_CA_FILE: text.optional(),
   /**
    * Whose bearer may read every job's result, as `claim=value`: the token's claim is that value, or a list with it.
@@ -95,25 +93,16 @@ const environment = z.object({
 });
 
 /** The API's settings, by the names of their environment variables. */
-export type Settings = z.output<typeof environment>;
+export type Settings = z.output<typeof schema>;
+
+const oneSourceOfKeys: Rule = (env) =>
+  (env["JWKS_URL"] === undefined) === (env["JWKS_FILE"] === undefined)
+    ? "JWKS_URL, JWKS_FILE: set exactly one, to where the issuer's public keys are"
+    : undefined;
 
 /**
- * Reads the settings from environment variables. None of them is a secret.
+ * Reads the API's settings.
  *
- * @throws Error that lists every fault: variable, value, and what it must be
+ * @throws Error that lists every problem: variable, value, and what it must be
  */
-export function readSettings(env: NodeJS.ProcessEnv): Settings {
-  const result = environment.safeParse(env);
-  const faults = (result.error?.issues ?? []).map(({ path, message }) => {
-    const name = String(path[0]);
-    const value = env[name];
-    // An address may hold a password.
-    const shown = value === undefined ? "is not set" : `is "${value.replace(/\/\/[^/]*@/, "//***@")}"`;
-    return `${name} ${shown}: ${message}`;
-  });
-  // Not a rule of the schema: that would be told only once everything else is right.
-  if ((env["JWKS_URL"] === undefined) === (env["JWKS_FILE"] === undefined))
-    faults.push("JWKS_URL, JWKS_FILE: set exactly one, to where the issuer's public keys are");
-  if (result.success && faults.length === 0) return result.data;
-  throw new Error(["the environment is not usable:", ...faults].join("\n  "));
-}
+export const readSettings = (env: Environment): Settings => readEnvironment(schema, env, [oneSourceOfKeys]);

@@ -10,7 +10,7 @@ import { afterEach, beforeAll, describe, expect, test } from "vitest";
 import { ensureBuilds } from "../../sandbox/cluster/builds.ts";
 import { layoutOf } from "../../sandbox/layout.ts";
 import { runner } from "../../sandbox/run.ts";
-import { verify } from "../../services/audit-receiver/trail.ts";
+import { verify } from "../../services/audit-receiver/audit-log-reader.ts";
 import {
   type Got,
   type Mode,

@@ -10,7 +10,7 @@ import { promisify } from "node:util";
 
 import { Client } from "minio";
 
-import { createHttpsGet } from "../../services/common/https-get.ts";
+import { HttpsClient } from "../../services/common/https-client.ts";
 
 const run = promisify(execFile);
 
@@ -88,7 +88,7 @@ export async function startMinio(
   const port = await freePort();
   const origin = `https://127.0.0.1:${port}`;
   const agent = new Agent({ ca });
-  const get = createHttpsGet(() => agent);
+  const client = new HttpsClient(ca);
   const root = { accessKey: "test-root", secretKey: "test-root-password" };
   let server: ChildProcess | undefined;
 
@@ -112,9 +112,9 @@ export async function startMinio(
     });
     await log?.close();
     for (let tries = 0; tries < 300; tries += 1) {
-      const answer = await get(`${origin}/minio/health/cluster`, { maxBytes: 1024, timeoutMs: 1000 }).catch(
-        () => undefined,
-      );
+      const answer = await client
+        .send(`${origin}/minio/health/cluster`, { maxBytes: 1024, timeoutMs: 1000 })
+        .catch(() => undefined);
       if (answer?.status === 200) return;
       if (server.exitCode !== null) throw new Error(`MinIO ended with ${server.exitCode}`);
       await delay(100);
@@ -161,6 +161,7 @@ export async function startMinio(
       }),
     remove: async () => {
       await stop();
+      await client.close();
       await rm(directory, { recursive: true });
     },
   };

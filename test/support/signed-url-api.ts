@@ -1,10 +1,13 @@
 import { CompactSign, createLocalJWKSet, exportJWK, generateKeyPair, type JWTVerifyGetKey } from "jose";
 
-import { buildApp, type App, type AppOptions } from "../../services/signed-url-api/app.ts";
+import { buildApp, type AppOptions } from "../../services/signed-url-api/app.ts";
 import { createDownloads } from "../../services/signed-url-api/signing/downloads.ts";
-import type { HttpAnswer, HttpGet } from "../../services/common/https-get.ts";
+import type { HttpsResponse, HttpsSend } from "../../services/common/https-client.ts";
+import { createLogger } from "../../services/common/log.ts";
 import { createJobs } from "../../services/signed-url-api/jobs/jobs.ts";
+import { createLogWriter } from "../../services/signed-url-api/log-writer.ts";
 import { createMetrics } from "../../services/signed-url-api/metrics.ts";
+import type { App } from "../../services/signed-url-api/routes/openapi.ts";
 import { createPresigner } from "../../services/signed-url-api/signing/presign.ts";
 import { createStorage } from "../../services/signed-url-api/jobs/storage.ts";
 import { createTokens, type TokenRules } from "../../services/signed-url-api/auth/tokens.ts";
@@ -43,14 +46,14 @@ export const someObjects: Objects = {
   "jobs/broken/job.json": 500,
 };
 
-const failure = (status: number, code: string): HttpAnswer => ({
+const failure = (status: number, code: string): HttpsResponse => ({
   status,
   headers: {},
   body: Buffer.from(`<Error><Code>${code}</Code></Error>`),
 });
 
 /** Storage as MinIO answers. @param asked - gets every URL that it is asked for */
-export function stubStorage(stored: Objects, asked: URL[] = []): HttpGet {
+export function stubStorage(stored: Objects, asked: URL[] = []): HttpsSend {
   return (url, { headers, maxBytes }) => {
     asked.push(new URL(url));
     const key = new URL(url).pathname.replace("/geocrop-results/", "");
@@ -83,7 +86,7 @@ export interface Bench {
 
 export interface BenchOptions {
   stored?: Objects;
-  httpGet?: HttpGet;
+  send?: HttpsSend;
   ready?: () => boolean;
   keys?: JWTVerifyGetKey;
   admin?: TokenRules["admin"];
@@ -99,11 +102,12 @@ export async function bench(options: BenchOptions = {}): Promise<Bench> {
   let time = startOfTest;
   const now = (): number => time;
   const credentials = () => ({ accessKey: "api-signer-1", secretKey });
+  const logWriter = createLogWriter({ write: (text) => lines.push(text) });
   const tokenTime = (): number => Date.now() + time - startOfTest;
   const storage = createStorage({
     bucket: "geocrop-results",
     presign: createPresigner(internal, "us-east-1", credentials),
-    httpGet: options.httpGet ?? stubStorage(options.stored ?? someObjects, asked),
+    send: options.send ?? stubStorage(options.stored ?? someObjects, asked),
   });
   const app = await buildApp({
     settings: {
@@ -129,7 +133,8 @@ export async function bench(options: BenchOptions = {}): Promise<Bench> {
     }),
     metrics: createMetrics(),
     ready: options.ready ?? (() => true),
-    logSink: { write: (text) => lines.push(text) },
+    log: createLogger(logWriter),
+    logWriter,
   });
   return { app, asked, logs: () => lines.join(""), later: (ms) => (time += ms) };
 }

@@ -15,7 +15,7 @@ export interface Issue {
   readonly address: string;
 }
 
-/** The API's log line of an issued URL (services/signed-url-api/routes/download-routes.ts), or undefined for any other. */
+/** The API's log line of an issued URL (services/signed-url-api/routes/url-issuer.ts), or undefined for any other. */
 export function issueOf(line: string): Issue | undefined {
   if (!line.includes('"URL issued"')) return undefined;
   try {

@@ -3,7 +3,7 @@ import { parseArgs } from "node:util";
 
 import { AppsV1Api, Exec, type KubeConfig, type V1Status } from "@kubernetes/client-node";
 
-import { type Entry, parseAnchor, type Verdict } from "../../services/audit-receiver/trail.ts";
+import { type Entry, parseAnchor, type Verdict } from "../../services/audit-receiver/audit-log-reader.ts";
 import { pseudonym } from "../../services/signed-url-api/signing/issuance.ts";
 import { type Issue, issueLine, readIssues } from "./audit-issues.ts";
 import { devCluster, stackNamespace } from "../kube/dev-cluster.ts";

@@ -1,21 +1,21 @@
-import { setTimeout as delay } from "node:timers/promises";
+import { setTimeout as sleep } from "node:timers/promises";
 
 import { createLocalJWKSet, errors, type JWTVerifyGetKey } from "jose";
 
-/** The keys are fetched anew so often, in milliseconds, ahead of any need: no request waits for the issuer. */
-const REFRESH_MS = 30_000;
+/** The keys are fetched this often, in milliseconds, ahead of any need: no request waits for the issuer. */
+const defaultRefreshMs = 30_000;
 
-/** An issuer that can't be reached is believed for so long, in milliseconds, on what it last said. */
-const STALE_MS = 60 * 60_000;
+/** While the issuer can't be reached, its last keys stay in use for so long, in milliseconds. */
+const maxStaleMs = 60 * 60_000;
 
 /** A token with an unknown key id makes the keys be fetched at once, but not more often than this, in milliseconds. */
-const COOL_DOWN_MS = 10_000;
+const coolDownMs = 10_000;
 
 /** The issuer's published keys, kept fresh. */
 export interface RemoteKeys {
   /** Finds the key of a token. Rejects with jose's errors when the token's key isn't there. */
   find: JWTVerifyGetKey;
-  /** Seconds since the issuer last gave its keys; Infinity before the first time. */
+  /** Seconds since the issuer last served its keys; Infinity before the first time. */
   age: () => number;
   /** Ends the fetching. */
   stop: () => void;
@@ -25,9 +25,9 @@ export interface RemoteKeys {
 export interface RemoteKeysOptions {
   /** Fetches the text of the JWKS. */
   fetchText: () => Promise<string>;
-  /** Told when the keys are others than before: what was verified by the former must be forgotten. */
+  /** Called when the keys are others than before: what was verified by the former is no longer valid. */
   onChange: () => void;
-  /** Told when they can't be fetched or read; what was known stays in use. */
+  /** Called when they can't be fetched or read; the previous ones stay in use. */
   onError: (error: unknown) => void;
   /** In milliseconds. @default Date.now */
   now?: () => number;
@@ -37,12 +37,13 @@ export interface RemoteKeysOptions {
 
 /**
  * Keeps an issuer's keys: fetched at the start and then steadily, the last good ones for an hour when the issuer
- * fails, and at once (with a cool-down) when a token names a key that isn't among them.
+ * fails, and at once (with a cool-down) when a token names a key that isn't among them. Of jose's `createRemoteJWKSet` these are missing: the cool-down
+ * after a failed fetch, and keys that outlast the issuer's failure.
  *
  * Of a token only its `kid` and `alg` are looked at; `jku`, `x5u` and `jwk` never are (RFC 8725, section 3.10).
  */
 export function createRemoteKeys(options: RemoteKeysOptions): RemoteKeys {
-  const { fetchText, onChange, onError, now = Date.now, refreshMs = REFRESH_MS } = options;
+  const { fetchText, onChange, onError, now = Date.now, refreshMs = defaultRefreshMs } = options;
   let text = "";
   let keys: JWTVerifyGetKey | undefined;
   let fetchedAt = -Infinity;
@@ -72,16 +73,17 @@ export function createRemoteKeys(options: RemoteKeysOptions): RemoteKeys {
     while (!stopped.signal.aborted) {
       await reload();
       if (refreshMs === Infinity) return;
-      await delay(refreshMs, undefined, { ref: false, signal: stopped.signal }).catch(() => undefined);
+      await sleep(refreshMs, undefined, { ref: false, signal: stopped.signal }).catch(() => undefined);
     }
   };
   void keepFresh();
 
   const current = (): JWTVerifyGetKey => {
-    if (keys === undefined || now() - fetchedAt > STALE_MS) throw new Error("the issuer's keys can't be had");
+    if (keys === undefined || now() - fetchedAt > maxStaleMs)
+      throw new Error("the issuer's keys are unavailable");
     return keys;
   };
-  const coolingDown = (): boolean => now() - triedAt < COOL_DOWN_MS;
+  const coolingDown = (): boolean => now() - triedAt < coolDownMs;
 
   return {
     async find(header, token) {

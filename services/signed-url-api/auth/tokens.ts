@@ -1,14 +1,14 @@
 import { errors, jwtVerify, type JWTPayload, type JWTVerifyGetKey } from "jose";
 
 import { ExpiringCache } from "../expiring-cache.ts";
-import { pseudonym } from "../signing/issuance.ts";
 import { Problem, tokenInvalid, tokenMissing, unavailable } from "../problems.ts";
+import { pseudonym } from "../signing/issuance.ts";
 
 /**
  * Signature algorithms that may be configured. Asymmetric ones only: with them a verifier can't be made to take
  * a public key for a shared secret (RFC 8725, section 3.1).
  */
-export const ALGORITHMS: readonly string[] =
+export const supportedAlgorithms: readonly string[] =
   "ES256 ES384 ES512 EdDSA Ed25519 PS256 PS384 PS512 RS256 RS384 RS512".split(" ");
 
 /** What a token must be. */
@@ -26,7 +26,7 @@ export interface TokenRules {
   now?: () => number;
 }
 
-/** Who asks. */
+/** An authenticated user. */
 export interface User {
   /** The token's `sub`. */
   subject: string;
@@ -36,31 +36,29 @@ export interface User {
   admin: boolean;
 }
 
-/** Tells users by their tokens. */
+/** Authenticates users by their tokens. */
 export interface Tokens {
-  /** A user whose token was verified a moment ago. */
-  known: (authorization: string | undefined) => User | undefined;
   /**
-   * The user that an Authorization header speaks for.
+   * The user that an Authorization header is of.
    *
-   * @throws Problem: 401 for the token, 503 when the keys can't be had
+   * @throws Problem: 401 for the token, 503 when the issuer's keys are unavailable
    */
   verify: (authorization: string | undefined) => Promise<User>;
-  /** Forgets what was verified, because keys were withdrawn. */
-  forget: () => void;
+  /** Empties the cache of verified tokens, because keys were withdrawn. */
+  invalidate: () => void;
 }
 
 /** Clocks of issuer and API may differ by so many seconds. */
-const CLOCK_TOLERANCE_SECONDS = 5;
+const clockToleranceSeconds = 5;
 
 /** A verified token isn't verified again for so long, in milliseconds, and never past its `exp`. */
-export const TOKEN_MEMORY_MS = 30_000;
+export const tokenCacheMs = 30_000;
 
-/** Verified tokens remembered at once, about 1 KiB each. */
-const MOST_TOKENS = 2000;
+/** Verified tokens cached at once, about 1 KiB each. */
+const MAX_TOKENS = 2000;
 
-/** Characters. Longer ones aren't looked at; Node takes no header of more than 16 KiB anyway. */
-const LONGEST_TOKEN = 8192;
+/** Longer tokens aren't looked at; Node takes no header of more than 16 KiB anyway. */
+const MAX_TOKEN_CHARACTERS = 8192;
 
 /**
  * Checks access tokens by RFC 9068 with the rules of RFC 8725.
@@ -68,11 +66,11 @@ const LONGEST_TOKEN = 8192;
  * `typ` must be `at+jwt` (or `application/at+jwt`), as RFC 9068, section 4, demands of a resource server: an ID
  * token of the same issuer, of `typ` JWT, is signed by the same keys and must not open anything.
  *
- * Verified tokens are remembered by the whole header, so that no two can be confused.
+ * Verified tokens are cached by the whole header, so that no two can be confused.
  */
 export function createTokens(rules: TokenRules): Tokens {
   const { issuer, audience, algorithms, keys, admin, now = Date.now } = rules;
-  const remembered = new ExpiringCache<User>(MOST_TOKENS, now);
+  const cache = new ExpiringCache<User>(MAX_TOKENS, now);
   const isAdmin = (claims: JWTPayload): boolean => {
     const claim = admin && claims[admin.claim];
     return (
@@ -93,12 +91,12 @@ export function createTokens(rules: TokenRules): Tokens {
   };
 
   return {
-    known: (authorization) => (authorization === undefined ? undefined : remembered.get(authorization)),
-
     async verify(authorization) {
       if (authorization === undefined) throw tokenMissing();
+      const cached = cache.get(authorization);
+      if (cached !== undefined) return cached;
       const token =
-        authorization.length > LONGEST_TOKEN
+        authorization.length > MAX_TOKEN_CHARACTERS
           ? undefined
           : /^Bearer +([\w.~+/-]+=*)$/i.exec(authorization)?.[1];
       if (token === undefined) throw tokenInvalid(new Error("not a bearer token"));
@@ -110,21 +108,21 @@ export function createTokens(rules: TokenRules): Tokens {
           audience,
           typ: "at+jwt",
           requiredClaims: ["exp", "sub"],
-          clockTolerance: CLOCK_TOLERANCE_SECONDS,
+          clockTolerance: clockToleranceSeconds,
           currentDate: new Date(began),
         });
         const { sub: subject, exp = 0 } = payload;
         if (typeof subject !== "string" || subject === "") throw new errors.JWTInvalid("empty sub");
         const user = { subject, pseudonym: pseudonym(issuer, subject), admin: isAdmin(payload) };
-        const end = (exp + CLOCK_TOLERANCE_SECONDS) * 1000;
-        remembered.set(authorization, user, Math.min(began + TOKEN_MEMORY_MS, end));
+        const end = (exp + clockToleranceSeconds) * 1000;
+        cache.set(authorization, user, Math.min(began + tokenCacheMs, end));
         return user;
       } catch (error) {
         throw error instanceof Problem ? error : tokenInvalid(toError(error));
       }
     },
 
-    forget: () => remembered.clear(),
+    invalidate: () => cache.clear(),
   };
 }
 

@@ -19,8 +19,3 @@ export function isDownloadTarget(target: string): boolean {
   const query = target.indexOf("?");
   return downloadPath.test(query === -1 ? target : target.slice(0, query));
 }
-
-const plainDownload = new RegExp(`^/api/v1/results/(${JOB_ID})/download$`);
-
-/** The job of a download's address without a query. @returns undefined for any other target */
-export const jobIdOfPlainDownload = (target: string): string | undefined => plainDownload.exec(target)?.[1];

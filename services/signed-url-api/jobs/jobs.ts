@@ -1,19 +1,19 @@
-import { setTimeout as delay } from "node:timers/promises";
+import { setTimeout as sleep } from "node:timers/promises";
 
-import { ExpiringCache } from "../expiring-cache.ts";
-import { MAX_MANIFEST_BYTES, mayRead, readManifest, type Manifest } from "./ownership.ts";
-import { jobNotFound, resultNotReady } from "../problems.ts";
-import type { Storage } from "./storage.ts";
 import type { User } from "../auth/tokens.ts";
+import { ExpiringCache } from "../expiring-cache.ts";
+import { jobNotFound, resultNotReady } from "../problems.ts";
+import { MAX_MANIFEST_BYTES, mayRead, readManifest, type Manifest } from "./ownership.ts";
+import type { Storage } from "./storage.ts";
 
-/** How long what storage said of a job is believed, in milliseconds: a share taken back ends within this. */
-export const JOB_MEMORY_MS = 30_000;
+/** How long a job is cached, in milliseconds: a share taken back ends within this. */
+export const jobCacheMs = 30_000;
 
-/** Jobs remembered at once; each is a few hundred bytes. */
-const MOST_JOBS = 10_000;
+/** Jobs cached at once; each is a few hundred bytes. */
+const MAX_JOBS = 10_000;
 
-/** No refusal is told sooner than this many milliseconds after its question, whatever storage took to answer. */
-const REFUSAL_MS = 20;
+/** A refusal is sent this many milliseconds after its request at the earliest, whatever storage took to answer. */
+const minRefusalMs = 20;
 
 /** A job's result, there to be downloaded. */
 export interface Result {
@@ -33,13 +33,11 @@ export interface Jobs {
    * @throws StorageError when storage doesn't answer
    */
   find: (jobId: string, user: User) => Promise<Result>;
-  /** The same from memory alone. @returns undefined when that doesn't say yes */
-  known: (jobId: string, user: User) => Result | undefined;
-  /** Forgets what it remembers. */
-  forget: () => void;
+  /** Empties the cache. */
+  invalidate: () => void;
 }
 
-/** What {@link createJobs} may be given besides. */
+/** Further options of {@link createJobs}. */
 export interface JobsOptions {
   /** In milliseconds. @default Date.now */
   now?: () => number;
@@ -48,21 +46,21 @@ export interface JobsOptions {
 }
 
 /**
- * Jobs as storage holds them, remembered for half a minute.
+ * Jobs as storage holds them, cached for half a minute.
  *
- * Only a yes comes from memory. A no is always read anew: a new owner is let in at once, and a stranger can't
- * learn from a quick answer that somebody else has just used the job.
+ * Only a grant comes from the cache. A refusal is always read anew: a new owner is let in at once, and a stranger
+ * can't learn from a quick answer that somebody else has just used the job.
  */
 export function createJobs(storage: Storage, options: JobsOptions = {}): Jobs {
-  const { now = Date.now, refusalMs = REFUSAL_MS } = options;
-  const manifests = new ExpiringCache<Manifest>(MOST_JOBS, now);
-  const results = new ExpiringCache<Result>(MOST_JOBS, now);
+  const { now = Date.now, refusalMs = minRefusalMs } = options;
+  const manifests = new ExpiringCache<Manifest>(MAX_JOBS, now);
+  const results = new ExpiringCache<Result>(MAX_JOBS, now);
 
   const loadManifest = async (jobId: string): Promise<Manifest | undefined> => {
     const asked = now();
     const stored = await storage.read(`jobs/${jobId}/job.json`, { maxBytes: MAX_MANIFEST_BYTES });
     const manifest = stored?.body && readManifest(jobId, stored.body);
-    if (manifest !== undefined) manifests.set(jobId, manifest, asked + JOB_MEMORY_MS);
+    if (manifest !== undefined) manifests.set(jobId, manifest, asked + jobCacheMs);
     return manifest;
   };
 
@@ -74,28 +72,24 @@ export function createJobs(storage: Storage, options: JobsOptions = {}): Jobs {
     if (stored === undefined) throw resultNotReady();
     const { size, etag, contentType } = stored;
     const result = { key, size, etag, contentType };
-    results.set(jobId, result, asked + JOB_MEMORY_MS);
+    results.set(jobId, result, asked + jobCacheMs);
     return result;
   };
 
   return {
-    known: (jobId, user) => {
-      const manifest = manifests.get(jobId);
-      return manifest !== undefined && mayRead(manifest, user) ? results.get(jobId) : undefined;
-    },
     async find(jobId, user) {
-      const known = manifests.get(jobId);
-      if (known === undefined || !mayRead(known, user)) {
+      const cached = manifests.get(jobId);
+      if (cached === undefined || !mayRead(cached, user)) {
         const began = performance.now();
         const manifest = await loadManifest(jobId);
         if (manifest === undefined || !mayRead(manifest, user)) {
-          await delay(Math.max(0, began + refusalMs - performance.now()));
+          await sleep(Math.max(0, began + refusalMs - performance.now()));
           throw jobNotFound();
         }
       }
       return results.get(jobId) ?? loadResult(jobId);
     },
-    forget: () => {
+    invalidate: () => {
       manifests.clear();
       results.clear();
     },

@@ -2,7 +2,7 @@ import * as z from "zod";
 
 import type { User } from "../auth/tokens.ts";
 
-/** Far above a manifest with hundreds of shares; above it, it is none. */
+/** Far above a manifest with hundreds of shares; a longer one is not valid. */
 export const MAX_MANIFEST_BYTES = 64 * 1024;
 
 /** `jobs/<id>/job.json`, written by the job submitter and unwritable for workers. */
@@ -16,9 +16,10 @@ const manifestSchema = z.object({
 export type Manifest = z.output<typeof manifestSchema>;
 
 /**
- * Reads a manifest. Fails closed: one that isn't whole, well-formed and of this very job is none.
+ * Reads a manifest. Fails closed: it must be whole, well-formed and of this very job.
  *
  * @param jobId - checked against the pattern by the caller
+ * @returns undefined when it is not valid
  */
 export function readManifest(jobId: string, bytes: Buffer): Manifest | undefined {
   const { data } = manifestSchema.safeParse(parseJson(bytes));

@@ -1,11 +1,11 @@
-import type { HttpGet } from "../../common/https-get.ts";
+import type { HttpsSend } from "../../common/https-client.ts";
 import type { Presign } from "../signing/presign.ts";
 
 /** How long the API waits for storage, per request. */
-const TIMEOUT_MS = 3000;
+const timeoutMs = 3000;
 
 /** How long a URL of the API's own use lives, in seconds: as long as it takes to call it, and some skew. */
-const OWN_URL_SECONDS = 60;
+const ownUrlSeconds = 60;
 
 /** An object, or as much of it as was asked for. */
 export interface StoredObject {
@@ -38,8 +38,8 @@ export interface StorageOptions {
   bucket: string;
   /** Signs for the address that this process calls. */
   presign: Presign;
-  httpGet: HttpGet;
-  /** Told how each read ended. */
+  send: HttpsSend;
+  /** Called when a read has ended. */
   onRead?: (outcome: "found" | "absent" | "failed", seconds: number) => void;
   /** @default the clock */
   now?: () => Date;
@@ -50,16 +50,14 @@ export interface StorageOptions {
  * API reads itself it reads through URLs that it signs for the internal endpoint.
  */
 export function createStorage(options: StorageOptions): Storage {
-  const { bucket, presign, httpGet, onRead = () => undefined, now = () => new Date() } = options;
+  const { bucket, presign, send, onRead = () => undefined, now = () => new Date() } = options;
 
   const read: Storage["read"] = async (key, { maxBytes, range }) => {
-    const { url } = presign({ path: `/${bucket}/${key}`, expiresIn: OWN_URL_SECONDS, now: now() });
+    const { url } = presign({ path: `/${bucket}/${key}`, expiresIn: ownUrlSeconds, now: now() });
     const headers = range === undefined ? {} : { range: `bytes=${range}` };
-    const answer = await httpGet(url, { headers, maxBytes, timeoutMs: TIMEOUT_MS }).catch(
-      (error: unknown) => {
-        throw new StorageError("storage did not answer", { cause: error });
-      },
-    );
+    const answer = await send(url, { headers, maxBytes, timeoutMs }).catch((error: unknown) => {
+      throw new StorageError("storage did not answer", { cause: error });
+    });
     const { status, headers: answered, body } = answer;
     if (status === 200 || status === 206) {
       const whole = /\/([0-9]+)$/.exec(answered["content-range"] ?? "")?.[1] ?? answered["content-length"];

@@ -1,5 +1,15 @@
 import swagger, { type SwaggerTransform } from "@fastify/swagger";
-import type { FastifyInstance, FastifySchema, FastifyTypeProvider, RawServerBase } from "fastify";
+import type {
+  FastifyBaseLogger,
+  FastifyInstance,
+  FastifyPluginCallback,
+  FastifyPluginOptions,
+  FastifySchema,
+  FastifyTypeProvider,
+  RawReplyDefaultExpression,
+  RawRequestDefaultExpression,
+  RawServerDefault,
+} from "fastify";
 import * as z from "zod";
 
 import { invalidRequest } from "../problems.ts";
@@ -9,6 +19,22 @@ import { problem } from "./schemas.ts";
 export interface ZodTypes extends FastifyTypeProvider {
   validator: this["schema"] extends z.ZodType ? z.output<this["schema"]> : unknown;
 }
+
+/** The app, whose routes are typed by their zod schemas. */
+export type App = FastifyInstance<
+  RawServerDefault,
+  RawRequestDefaultExpression,
+  RawReplyDefaultExpression,
+  FastifyBaseLogger,
+  ZodTypes
+>;
+
+/** A plugin that adds routes of one concern. */
+export type RoutePlugin<Options extends FastifyPluginOptions = FastifyPluginOptions> = FastifyPluginCallback<
+  Options,
+  RawServerDefault,
+  ZodTypes
+>;
 
 /** Checks a part of a request. The error names the field, and what it must be. */
 export function compileValidator({ schema }: { schema: FastifySchema }) {
@@ -127,9 +153,7 @@ const transform: SwaggerTransform = ({ schema, url }) => ({
 });
 
 /** Makes the app tell about the routes that are added from now on. */
-export async function describeRoutes<Server extends RawServerBase>(
-  app: FastifyInstance<Server>,
-): Promise<void> {
+export async function describeRoutes(app: App): Promise<void> {
   await app.register(swagger, {
     transform,
     openapi: {

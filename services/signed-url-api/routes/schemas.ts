@@ -1,7 +1,7 @@
 import * as z from "zod";
 
 import { JOB_ID } from "../jobs/job-id.ts";
-import { EXPIRY } from "../settings.ts";
+import { urlExpiry } from "../settings.ts";
 
 /** What requests must be, and what answers are: for the validation, the types and the OpenAPI document alike. */
 
@@ -11,7 +11,7 @@ const jobId = z
   .max(64)
   .meta({ description: "The job, never percent-encoded.", examples: ["job-123"] });
 
-const seconds = z.int().min(EXPIRY.min).max(EXPIRY.max);
+const seconds = z.int().min(urlExpiry.min).max(urlExpiry.max);
 const expiresIn = seconds.meta({
   description:
     "The URL lives at least so many seconds, and at most 300 longer. The default is the deployment's, 900 unless changed.",
@@ -38,9 +38,9 @@ const expiresInText = z
 
 export const jobParams = z.strictObject({ job_id: jobId });
 
-export const wishQuery = z.object({ expires_in: expiresInText.optional(), filename: filename.optional() });
+export const urlQuery = z.object({ expires_in: expiresInText.optional(), filename: filename.optional() });
 
-export const downloadQuery = wishQuery.extend({
+export const downloadQuery = urlQuery.extend({
   redirect: z.enum(["true", "false"]).optional().meta({
     description:
       "`true` answers with a redirect to the URL, `false` with JSON. By default the Accept header decides.",

@@ -1,19 +1,19 @@
+import type { User } from "../auth/tokens.ts";
 import { ExpiringCache } from "../expiring-cache.ts";
+import type { Result } from "../jobs/jobs.ts";
+import { urlExpiry } from "../settings.ts";
 import { attachment } from "./filename.ts";
 import { issuanceOf, type Issuance } from "./issuance.ts";
-import type { Result } from "../jobs/jobs.ts";
 import type { Presign } from "./presign.ts";
-import { EXPIRY } from "../settings.ts";
-import type { User } from "../auth/tokens.ts";
 
-/** URLs asked for within such a time, in seconds, are the same, so that clients and caches can know them again. */
-export const WINDOW_SECONDS = 300;
+/** URLs asked for within this time, in seconds, are the same, so that clients and caches recognise them. */
+export const windowSeconds = 300;
 
-/** Answers remembered at once, about 2 KiB each. */
-const MOST_ANSWERS = 2000;
+/** Downloads cached at once, about 2 KiB each. */
+const MAX_DOWNLOADS = 2000;
 
 /** What a user wants to download, and how. */
-export interface Wish {
+export interface DownloadRequest {
   jobId: string;
   result: Result;
   user: User;
@@ -33,15 +33,14 @@ export interface Download {
   expiresAt: string;
   /** The answer's JSON. Kept as text: it is sent again and again. */
   json: string;
-  /** Its length in UTF-8. */
-  bytes: number;
 }
 
-/** Hands out URLs. */
+/** Signs URLs. */
 export interface Downloads {
-  issue: (wish: Wish) => Download;
-  /** Forgets what it remembers, because the signing key changed. */
-  forget: () => void;
+  /** Signs a URL, or takes it from the cache. */
+  sign: (request: DownloadRequest) => Download;
+  /** Empties the cache, because the signing key changed. */
+  invalidate: () => void;
 }
 
 /** What {@link createDownloads} needs. */
@@ -67,22 +66,17 @@ interface Window {
  */
 export function windowOf(now: number, expiresIn: number): Window {
   const seconds = Math.floor(now / 1000);
-  const length = Math.max(1, Math.min(WINDOW_SECONDS, EXPIRY.max - expiresIn));
+  const length = Math.max(1, Math.min(windowSeconds, urlExpiry.max - expiresIn));
   const start = seconds - (seconds % length);
-  return { start, expiresIn: Math.min(expiresIn + length, EXPIRY.max), end: start + length };
+  return { start, expiresIn: Math.min(expiresIn + length, urlExpiry.max), end: start + length };
 }
 
-/**
- * Signs URLs, and remembers each until its window ends or its job's result has been looked at anew.
- *
- * An answer is kept from its second asking on. Most are asked for once, and storing those takes longer than
- * signing: they live just long enough to be the garbage that is dearest to collect.
- */
+/** Signs URLs, and caches each until its window ends or its job's result has been read anew. */
 export function createDownloads(options: DownloadsOptions): Downloads {
   const { bucket, presign, now = Date.now } = options;
-  const remembered = new ExpiringCache<{ result: Result; download?: Download }>(MOST_ANSWERS, now);
+  const cache = new ExpiringCache<{ result: Result; download: Download }>(MAX_DOWNLOADS, now);
 
-  const sign = ({ jobId, result, user, filename }: Wish, window: Window): Download => {
+  const signAnew = ({ jobId, result, user, filename }: DownloadRequest, window: Window): Download => {
     const disposition = attachment(filename);
     const { start, expiresIn } = window;
     const issuance = issuanceOf(user.pseudonym, result.key, start, expiresIn, disposition);
@@ -105,22 +99,21 @@ export function createDownloads(options: DownloadsOptions): Downloads {
       content_type: result.contentType,
       filename,
     });
-    return { url, headUrl, issuance, expiresAt, json, bytes: Buffer.byteLength(json) };
+    return { url, headUrl, issuance, expiresAt, json };
   };
 
   return {
-    issue(wish) {
-      const { jobId, result, user, expiresIn, filename } = wish;
+    sign(request) {
+      const { jobId, result, user, expiresIn, filename } = request;
       // Only the last part can hold a line feed.
       const key = `${jobId}\n${expiresIn}\n${filename}\n${user.subject}`;
-      const known = remembered.get(key);
-      const again = known?.result === result;
-      if (again && known.download !== undefined) return known.download;
+      const cached = cache.get(key);
+      if (cached?.result === result) return cached.download;
       const window = windowOf(now(), expiresIn);
-      const download = sign(wish, window);
-      remembered.set(key, again ? { result, download } : { result }, window.end * 1000);
+      const download = signAnew(request, window);
+      cache.set(key, { result, download }, window.end * 1000);
       return download;
     },
-    forget: () => remembered.clear(),
+    invalidate: () => cache.clear(),
   };
 }

@@ -6,7 +6,7 @@ export interface Credentials {
   secretKey: string;
 }
 
-/** What a URL shall allow: one GET of one path. */
+/** What a URL allows: one GET (or HEAD) of one path. */
 export interface SignedRequest {
   /** Absolute and unencoded, bucket included. */
   path: string;
@@ -14,7 +14,7 @@ export interface SignedRequest {
   expiresIn: number;
   /** Time of signing. */
   now: Date;
-  /** Further parameters, covered by the signature like the rest. Their names begin with a lower-case letter. */
+  /** Further parameters, covered by the signature like the rest. */
   query?: Readonly<Record<string, string>>;
 }
 
@@ -49,19 +49,6 @@ const encodePath = (path: string): string =>
 /** `20261124T100000Z` */
 const basicTime = (time: Date): string => time.toISOString().replaceAll(/[-:]|\.\d{3}/g, "");
 
-/** What stays the same for all URLs that one key signs in one second; deriving it is most of a signature's work. */
-interface Moment {
-  second: number;
-  accessKey: string;
-  secretKey: string;
-  day: string;
-  time: string;
-  scope: string;
-  /** The parameters that come first: capitals sort before the small letters of any others. */
-  fixed: string;
-  signingKey: KeyObject;
-}
-
 /**
  * A signer for AWS Signature Version 4 in the query string, without any network call.
  * https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-query-string-auth.html
@@ -75,33 +62,26 @@ interface Moment {
  */
 export function createPresigner(origin: string, region: string, credentials: () => Credentials): Presign {
   const { protocol, host } = new URL(origin);
-  let latest: Moment | undefined;
-
-  const momentOf = (now: Date): Moment => {
-    const { accessKey, secretKey } = credentials();
-    const second = Math.floor(now.getTime() / 1000);
-    if (latest?.second === second && latest.accessKey === accessKey && latest.secretKey === secretKey) {
-      return latest;
-    }
-    const time = basicTime(now);
-    const day = time.slice(0, 8);
-    const sameKey = latest?.day === day && latest.secretKey === secretKey ? latest.signingKey : undefined;
-    const ofRegion = (): Buffer => hmac(hmac(`AWS4${secretKey}`, day), region);
-    const signingKey = sameKey ?? createSecretKey(hmac(hmac(ofRegion(), "s3"), "aws4_request"));
-    const scope = `${day}/${region}/s3/aws4_request`;
-    const credential = encode(`${accessKey}/${scope}`);
-    const fixed = `X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential=${credential}&X-Amz-Date=${time}`;
-    latest = { second, accessKey, secretKey, day, time, scope, fixed, signingKey };
-    return latest;
-  };
+  const signingKeyOf = cacheSigningKey(region);
 
   return ({ path, expiresIn, now, query = {} }) => {
-    const { second, time, scope, fixed, signingKey } = momentOf(now);
-    let further = "";
-    for (const name of Object.keys(query).toSorted()) {
-      further += `&${encode(name)}=${encode(query[name] ?? "")}`;
-    }
-    const canonicalQuery = `${fixed}&X-Amz-Expires=${expiresIn}&X-Amz-SignedHeaders=host${further}`;
+    const { accessKey, secretKey } = credentials();
+    const time = basicTime(now);
+    const day = time.slice(0, 8);
+    const scope = `${day}/${region}/s3/aws4_request`;
+    const signingKey = signingKeyOf(secretKey, day);
+    const parameters: Readonly<Record<string, string>> = {
+      "X-Amz-Algorithm": "AWS4-HMAC-SHA256",
+      "X-Amz-Credential": `${accessKey}/${scope}`,
+      "X-Amz-Date": time,
+      "X-Amz-Expires": String(expiresIn),
+      "X-Amz-SignedHeaders": "host",
+      ...query,
+    };
+    const canonicalQuery = Object.keys(parameters)
+      .toSorted()
+      .map((name) => `${encode(name)}=${encode(parameters[name] ?? "")}`)
+      .join("&");
     const canonicalPath = encodePath(path);
     const urlFor = (method: string): string => {
       const request = `${method}\n${canonicalPath}\n${canonicalQuery}\nhost:${host}\n\nhost\nUNSIGNED-PAYLOAD`;
@@ -112,7 +92,20 @@ export function createPresigner(origin: string, region: string, credentials: () 
     return {
       url: urlFor("GET"),
       headUrl: () => urlFor("HEAD"),
-      expiresAt: new Date((second + expiresIn) * 1000),
+      expiresAt: new Date((Math.floor(now.getTime() / 1000) + expiresIn) * 1000),
     };
+  };
+}
+
+/** Derives the key of a day, which is most of a signature's work, and keeps the latest. */
+function cacheSigningKey(region: string): (secretKey: string, day: string) => KeyObject {
+  let latest: { secretKey: string; day: string; signingKey: KeyObject } | undefined;
+  return (secretKey, day) => {
+    if (latest?.day !== day || latest.secretKey !== secretKey) {
+      const regionKey = hmac(hmac(`AWS4${secretKey}`, day), region);
+      const signingKey = createSecretKey(hmac(hmac(regionKey, "s3"), "aws4_request"));
+      latest = { secretKey, day, signingKey };
+    }
+    return latest.signingKey;
   };
 }

@@ -3,7 +3,6 @@ import { connect } from "node:net";
 import { afterEach, describe, expect, test, vi } from "vitest";
 import { createApp } from "../../../../services/audit-receiver/app.ts";
 import type { Batch, Journal } from "../../../../services/audit-receiver/journal.ts";
-import { readSettings } from "../../../../services/audit-receiver/settings.ts";
 
 const AUTHORIZATION = "Bearer t0k3n";
 let close: (() => void) | undefined;
@@ -34,7 +33,7 @@ async function start(
       return Promise.resolve();
     },
     counts: () => ({ stored: 0, repeated: 0, rejected: 0, failed: 0, removed: 0 }),
-    end: () => 0,
+    lastSeq: () => 0,
     close: () => Promise.resolve(),
   };
   const report = vi.fn<(message: string, error: unknown) => void>();
@@ -180,42 +179,4 @@ test.each([
 ])("%s %s is %i", async (method, path, status) => {
   const { url } = await start();
   expect((await fetch(url + path, { method })).status).toBe(status);
-});
-
-describe("settings", () => {
-  test("have defaults", () => {
-    expect(readSettings({})).toEqual({
-      port: 8443,
-      tlsDir: "/etc/geocrop/tls",
-      tokenFile: "/etc/geocrop/audit-token/token",
-      dataDir: "/var/lib/audit",
-      segmentBytes: 64 * 1024 * 1024,
-      retention: undefined,
-      forward: undefined,
-    });
-  });
-
-  test.each(["", "https", "-1", "65536", "8443.5"])("refuse PORT=%s", (PORT) => {
-    expect(() => readSettings({ PORT })).toThrow("PORT is");
-  });
-
-  test("take a retention whole, and begin files often enough for it to be kept", () => {
-    const env = { RETENTION_DAYS: "90", RETENTION_BYTES: "1000000" };
-    expect(readSettings(env)).toMatchObject({
-      segmentBytes: 100_000,
-      retention: { days: 90, bytes: 1_000_000 },
-    });
-    expect(() => readSettings({ RETENTION_DAYS: "90" })).toThrow('RETENTION_BYTES is ""');
-    expect(() => readSettings({ ...env, RETENTION_DAYS: "0" })).toThrow('RETENTION_DAYS is "0"');
-  });
-
-  test("take an index by https, and show no password in an error", () => {
-    const FORWARD_URL = "https://logs.example:9428/insert/jsonline?_time_field=time";
-    expect(readSettings({ FORWARD_URL }).forward).toMatchObject({ format: "ndjson" });
-    expect(() => readSettings({ FORWARD_URL: "http://logs.example/" })).toThrow("FORWARD_URL is no https");
-    expect(() => readSettings({ FORWARD_URL: "https://a:hunter2@logs.example/" })).toThrow(
-      /^(?!.*hunter2).*holds a password/,
-    );
-    expect(() => readSettings({ FORWARD_URL, FORWARD_FORMAT: "xml" })).toThrow("FORWARD_FORMAT");
-  });
 });

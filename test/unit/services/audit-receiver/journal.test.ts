@@ -14,7 +14,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { verifyChain } from "../../../../services/audit-receiver/chain.ts";
-import { verify } from "../../../../services/audit-receiver/trail.ts";
+import { verify } from "../../../../services/audit-receiver/audit-log-reader.ts";
 import {
   type Journal,
   type JournalOptions,
@@ -248,7 +248,7 @@ describe("files", () => {
     now = NEXT_DAY;
     await (await opened()).append(events(2));
     now = new Date("2027-01-24T00:00:00Z");
-    const journal = await opened({ retention: { days: 1, bytes: 1_000_000 }, sweepInterval: 20 });
+    const journal = await opened({ retention: { days: 1, bytes: 1_000_000 }, sweepIntervalMs: 20 });
     expect(journal.counts().removed).toBe(1);
     expect(await readdir(dir)).not.toContain(FILE);
     now = new Date("2027-02-24T00:00:00Z");
@@ -291,7 +291,7 @@ describe("an event that comes again", () => {
   });
 
   test("is stored again once it is forgotten, for memory has a bound", async () => {
-    const journal = await opened({ remembered: 2 });
+    const journal = await opened({ dedupCapacity: 2 });
     await journal.append(events(1, 2, 3));
     await journal.append(events(3, 1));
     expect(journal.counts()).toMatchObject({ stored: 4, repeated: 1 });

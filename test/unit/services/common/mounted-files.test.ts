@@ -4,7 +4,8 @@ import { join } from "node:path";
 
 import { afterEach, beforeEach, expect, test } from "vitest";
 
-import { mountFiles, type MountedFiles } from "../../../../services/common/mounted-files.ts";
+import { createLogger } from "../../../../services/common/log.ts";
+import { followFiles, mountFiles, type MountedFiles } from "../../../../services/common/mounted-files.ts";
 
 let directory: string;
 let mounted: MountedFiles | undefined;
@@ -26,7 +27,7 @@ async function mount(apply: (contents: string[]) => void, errors: unknown[] = []
     paths: ["a", "b"].map((name) => join(directory, name)),
     apply: (contents) => apply(contents.map(String)),
     onError: (error) => errors.push(error),
-    everyMs: 5,
+    pollMs: 5,
   });
   return mounted;
 }
@@ -48,19 +49,55 @@ test("what can't be used is reported, and what was in use stays until it is mend
   const errors: unknown[] = [];
   let current: string[] = [];
   const files = await mount((contents) => {
-    if (contents[0] === "bad") throw new Error("of no use");
+    if (contents[0] === "bad") throw new Error("not usable");
     current = contents;
   }, errors);
   await write("a", "bad");
   await files.refresh();
   expect(current).toEqual(["a1", "b1"]);
-  expect(errors.map(String)).toContain("Error: of no use");
+  expect(errors.map(String)).toContain("Error: not usable");
   await rm(join(directory, "a"));
   await files.refresh();
   expect(String(errors.at(-1))).toContain("ENOENT");
   await write("a", "a2");
   await files.refresh();
   expect(current).toEqual(["a2", "b1"]);
+});
+
+test("what could not be applied is tried again, though the files stay as they are", async () => {
+  let usable = false;
+  let current: string[] = [];
+  const files = await mount((contents) => {
+    if (contents[0] === "a2" && !usable) throw new Error("not usable yet");
+    current = contents;
+  });
+  await write("a", "a2");
+  await files.refresh();
+  expect(current).toEqual(["a1", "b1"]);
+  usable = true;
+  await files.refresh();
+  expect(current).toEqual(["a2", "b1"]);
+});
+
+test("a reload and its failure are logged", async () => {
+  const lines: string[] = [];
+  const files = followFiles(createLogger({ write: (line) => lines.push(line) }));
+  const path = join(directory, "a");
+  await files.follow([path], (content) => {
+    if (content.toString() === "bad") throw new Error("not usable");
+  });
+  await write("a", "bad");
+  await files.refresh();
+  files.stop();
+  expect(lines.map((line): unknown => JSON.parse(line))).toMatchObject([
+    { level: 30, msg: "files read", paths: [path] },
+    {
+      level: 50,
+      msg: "reload failed, keeping the previous files",
+      paths: [path],
+      err: { message: "not usable" },
+    },
+  ]);
 });
 
 test("a missing file at the start is an error", async () => {

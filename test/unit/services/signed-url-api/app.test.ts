@@ -1,7 +1,7 @@
 import { exportJWK, generateKeyPair, UnsecuredJWT } from "jose";
 import { describe, expect, test } from "vitest";
 
-import type { HttpGet } from "../../../../services/common/https-get.ts";
+import type { HttpsSend } from "../../../../services/common/https-client.ts";
 import { pseudonym } from "../../../../services/signed-url-api/signing/issuance.ts";
 import { isDownloadTarget } from "../../../../services/signed-url-api/jobs/job-id.ts";
 import { mayRead, readManifest } from "../../../../services/signed-url-api/jobs/ownership.ts";
@@ -131,7 +131,7 @@ describe("one answer for every job that isn't one's own", () => {
 });
 
 describe("storage that fails", () => {
-  const failures: [string, HttpGet][] = [
+  const failures: [string, HttpsSend][] = [
     ["can't be reached", () => Promise.reject(new Error("connect ECONNREFUSED"))],
     ["refuses the API's key", stubStorage({ "jobs/job-123/job.json": 403 })],
     ["breaks", stubStorage({ "jobs/job-123/job.json": 500 })],
@@ -146,8 +146,8 @@ describe("storage that fails", () => {
     ],
     ["fails for the result only", stubStorage({ ...objects, "jobs/job-123/result.tif": 503 })],
   ];
-  test.each(failures)("%s: 503, for owner and stranger alike no more", async (_what, httpGet) => {
-    const api = await bench({ httpGet });
+  test.each(failures)("%s: 503, for owner and stranger alike no more", async (_what, send) => {
+    const api = await bench({ send });
     const response = await ask(api, download("job-123"));
     expect(response.statusCode).toBe(503);
     expect(response.headers["retry-after"]).toBe("5");
@@ -394,7 +394,7 @@ test("the log says who was given which URL and who was refused, and holds no cre
   await ask(api, download("job-123"), { bearer: bad });
   await ask(api, download("%zz", "?secret=query-secret"), { bearer });
   await ask(api, "/nowhere?secret=query-secret", { bearer });
-  await ask(await bench({ httpGet: () => Promise.reject(new Error("down")) }), download("job-123"), {
+  await ask(await bench({ send: () => Promise.reject(new Error("down")) }), download("job-123"), {
     bearer,
   });
   const url = new URL(String(json(issued.body)["url"]));

@@ -434,8 +434,8 @@ describe("a file's name", () => {
 
 test("metrics count answers by route, and hold no id of anybody", async () => {
   const metrics = createMetrics(() => 12);
-  metrics.answered("/api/v1/results/:job_id/download", "GET", 200, 0.002);
-  metrics.issued();
+  metrics.requestAnswered("/api/v1/results/:job_id/download", "GET", 200, 0.002);
+  metrics.urlIssued();
   metrics.storageRead("absent", 0.01);
   const text = await metrics.render();
   expect(text).toContain(

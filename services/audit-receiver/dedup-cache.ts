@@ -1,12 +1,12 @@
 import { createHash } from "node:crypto";
 
 /**
- * Remembers the newest events, so that one which MinIO repeats is stored once: it repeats, byte for byte, what it
- * was not answered for, be it that the answer was lost.
+ * The newest events, so that one which MinIO repeats is stored once: it repeats, byte for byte, what it got no answer
+ * for, even if only the answer was lost.
  *
  * A repeat that comes later than `capacity` other events is stored again, which harms nothing but the count.
  */
-export class RecentEvents {
+export class DedupCache {
   readonly #keys = new Set<string>();
   readonly #capacity: number;
 
@@ -15,8 +15,11 @@ export class RecentEvents {
     this.#capacity = capacity;
   }
 
-  /** Those of the events that were not seen, without repeats among themselves. */
-  unseen(events: Iterable<string>): { readonly fresh: readonly string[]; readonly keys: readonly string[] } {
+  /** Those of the events that are not in the cache, without repeats among themselves. */
+  filterNew(events: Iterable<string>): {
+    readonly fresh: readonly string[];
+    readonly keys: readonly string[];
+  } {
     const fresh = new Map<string, string>();
     for (const event of events) {
       const key = keyOf(event);
@@ -26,7 +29,7 @@ export class RecentEvents {
   }
 
   /** To be called once the events are on the disk, and not before. */
-  remember(keys: Iterable<string>): void {
+  add(keys: Iterable<string>): void {
     for (const key of keys) this.#keys.add(key);
     for (const oldest of this.#keys) {
       if (this.#keys.size <= this.#capacity) break;

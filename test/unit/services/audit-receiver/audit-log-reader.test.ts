@@ -12,7 +12,7 @@ import {
   type Filter,
   parseAnchor,
   verify,
-} from "../../../../services/audit-receiver/trail.ts";
+} from "../../../../services/audit-receiver/audit-log-reader.ts";
 
 let dir: string;
 let journal: Journal;
@@ -58,8 +58,8 @@ function start(options: { readonly format?: "ndjson" | "loki"; readonly fail?: (
   const stop = startForwarding({
     dir,
     format: options.format ?? "ndjson",
-    durable: () => journal.end(),
-    interval: 10,
+    durable: () => journal.lastSeq(),
+    intervalMs: 10,
     report,
     send: (body) => {
       if (options.fail?.() === true) return Promise.reject(new Error("index answered 500"));
@@ -157,7 +157,7 @@ describe("the check of the chain", () => {
     const { last } = await verify(dir);
     expect((await verify(dir, last)).faults).toEqual([]);
     expect((await verify(dir, { ...last, hash: "0".repeat(64) })).faults).toEqual([
-      expect.stringMatching(/written anew/),
+      expect.stringMatching(/rewritten/),
     ]);
     await unlink(join(dir, (await files()).at(-1) ?? ""));
     expect((await verify(dir)).faults).toEqual([]);
@@ -209,7 +209,7 @@ describe("forwarding", () => {
     away = false;
     await expect.poll(sequence).toEqual(upTo(12));
     expect(report.mock.calls.map(([message]) => message)).toEqual([
-      "the index does not take entries; they wait in the trail",
+      "the index does not take entries; they wait in the audit log",
       "the index takes entries again",
     ]);
     await stop();

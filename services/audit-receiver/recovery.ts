@@ -1,11 +1,12 @@
 import { type FileHandle, open } from "node:fs/promises";
 import { join } from "node:path";
+
 import { type Link, readLine } from "./chain.ts";
 import { readRange, type Segment } from "./segments.ts";
 
-const READ_WINDOW = 64 * 1024;
-/** A torn tail can be as long as one event; a glance at it is enough. */
-const TORN_TEXT_LIMIT = 64 * 1024;
+const readWindowBytes = 64 * 1024;
+/** A torn end can be as long as one event; its beginning is enough to see what it was. */
+const MAX_TORN_TEXT_BYTES = 64 * 1024;
 
 /** What a crash left behind the last whole entry of a file. */
 export interface TornEnd {
@@ -27,7 +28,7 @@ export async function lastLink(
     const { size } = await handle.stat();
     const { entry, end } = await lastEntry(handle, size);
     if (end < size) {
-      const text = await readRange(handle, end, Math.min(size, end + TORN_TEXT_LIMIT));
+      const text = await readRange(handle, end, Math.min(size, end + MAX_TORN_TEXT_BYTES));
       await keep({ bytes: size - end, text: text.toString() });
       await handle.truncate(end);
       await handle.datasync();
@@ -43,7 +44,7 @@ async function lastEntry(
   handle: FileHandle,
   size: number,
 ): Promise<{ readonly entry: Link | undefined; readonly end: number }> {
-  for (let window = READ_WINDOW; ; window *= 2) {
+  for (let window = readWindowBytes; ; window *= 2) {
     const start = Math.max(0, size - window);
     const bytes = await readRange(handle, start, size);
     let lineEnd = bytes.lastIndexOf("\n");

@@ -1,15 +1,15 @@
 /** Lets work begin only while its costs fit together under a limit; the rest waits in the order it came. */
-export class Budget {
+export class WeightedSemaphore {
   readonly #limit: number;
   readonly #waiting: { readonly cost: number; readonly begin: () => void }[] = [];
-  #spent = 0;
+  #used = 0;
 
   constructor(limit: number) {
     this.#limit = limit;
   }
 
   /** Runs the work once it fits. What costs more than the limit runs alone. */
-  async spend<Result>(amount: number, work: () => Promise<Result>): Promise<Result> {
+  async run<Result>(amount: number, work: () => Promise<Result>): Promise<Result> {
     const cost = Math.min(amount, this.#limit);
     await new Promise<void>((begin) => {
       this.#waiting.push({ cost, begin });
@@ -18,7 +18,7 @@ export class Budget {
     try {
       return await work();
     } finally {
-      this.#spent -= cost;
+      this.#used -= cost;
       this.#next();
     }
   }
@@ -26,9 +26,9 @@ export class Budget {
   #next(): void {
     for (;;) {
       const [first] = this.#waiting;
-      if (first === undefined || this.#spent + first.cost > this.#limit) return;
+      if (first === undefined || this.#used + first.cost > this.#limit) return;
       this.#waiting.shift();
-      this.#spent += first.cost;
+      this.#used += first.cost;
       first.begin();
     }
   }

@@ -1,13 +1,14 @@
 import { createReadStream } from "node:fs";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
-import { GENESIS, type Link, readLine } from "./chain.ts";
+
+import { genesis, type Link, readLine } from "./chain.ts";
 import { summarize, type Summary } from "./entry.ts";
 import type { Json } from "./mask.ts";
-import { RETENTION_EVENT } from "./retention.ts";
+import { retentionEvent } from "./retention.ts";
 import { listSegments } from "./segments.ts";
 
-/** What entries are asked for. All that is given must hold. */
+/** Which entries to read: those that match everything given. */
 export interface Filter {
   readonly bucket?: string | undefined;
   /** Objects below `jobs/<job>/`. */
@@ -29,16 +30,16 @@ export interface Verdict {
   readonly entries: number;
   /** The first entry that is still kept, by its number. */
   readonly first: number;
-  /** Write it down elsewhere: it is the witness that nobody rewrote what is before it. */
+  /** Note it elsewhere: a later check with it shows that nothing before it was rewritten. */
   readonly last: Link;
   /** What is wrong, for a person to read; empty when nothing is. */
   readonly faults: readonly string[];
 }
 
-/** Enough faults to see what happened; one torn-out file could bring thousands. */
-const FAULTS_SHOWN = 20;
+/** Enough to see what happened; one missing file could bring thousands. */
+const MAX_FAULTS_SHOWN = 20;
 
-/** The lines of the trail, oldest first, each with its file's name. */
+/** The lines of the audit log, oldest first, each with its file's name. */
 async function* lines(dir: string): AsyncGenerator<{ readonly file: string; readonly line: string }> {
   for (const { name, kind } of await listSegments(dir)) {
     if (kind !== "audit") continue;
@@ -63,7 +64,7 @@ async function* readLines(path: string): AsyncGenerator<string> {
   if (rest !== "") yield rest;
 }
 
-/** Entries that match, oldest first. Lines that are no whole entry are passed over: {@link verify} tells them. */
+/** Entries that match, oldest first. Lines that are not a whole entry are skipped: {@link verify} reports them. */
 export async function* entries(dir: string, filter: Filter): AsyncGenerator<Entry> {
   for await (const { line } of lines(dir)) {
     const read = readLine(line);
@@ -84,15 +85,15 @@ function matches(entry: Entry, { bucket, job, users, since }: Filter): boolean {
 }
 
 /**
- * Checks the whole chain: every entry is whole, follows the one before, and if the trail does not begin with number 1,
- * a later entry says that retention took away the file that ended just before it.
+ * Checks the whole chain: every entry is whole, follows the one before, and if the audit log does not begin with
+ * number 1, a later entry says that retention removed the file that ended just before it.
  *
- * @param anchor an entry that was noted elsewhere earlier: it must still be there, unless retention took it away.
+ * @param anchor an entry that was noted elsewhere earlier: it must still be there, unless retention removed it.
  */
 export async function verify(dir: string, anchor?: Link): Promise<Verdict> {
   const faults: string[] = [];
   const files = new Set<string>();
-  const farewells = new Set<string>();
+  const removedEnds = new Set<string>();
   let count = 0;
   let start: Link | undefined;
   let last: Link | undefined;
@@ -100,7 +101,7 @@ export async function verify(dir: string, anchor?: Link): Promise<Verdict> {
     files.add(file);
     const read = readLine(line);
     if (read === undefined) {
-      faults.push(`${file}: the entry after number ${last?.seq ?? 0} was altered or is no entry`);
+      faults.push(`${file}: the entry after number ${last?.seq ?? 0} was altered or is not an entry`);
       continue;
     }
     const { entry, prev, event } = read;
@@ -110,37 +111,37 @@ export async function verify(dir: string, anchor?: Link): Promise<Verdict> {
       faults.push(`${file}: entry ${entry.seq} does not follow entry ${last.seq}`);
     }
     if (anchor?.seq === entry.seq && anchor.hash !== entry.hash) {
-      faults.push(`${file}: entry ${entry.seq} is not the one that was noted: the trail was written anew`);
+      faults.push(`${file}: entry ${entry.seq} is not the one that was noted: the audit log was rewritten`);
     }
-    if (event.includes(RETENTION_EVENT)) farewells.add(farewellOf(event));
+    if (event.includes(retentionEvent)) removedEnds.add(removedEnd(event));
     last = entry;
     count += 1;
   }
-  if (start !== undefined && nameOf(start) !== nameOf(GENESIS) && !farewells.has(nameOf(start))) {
-    faults.push(`entries up to number ${start.seq} are gone, and no retention in the chain took them away`);
+  if (start !== undefined && nameOf(start) !== nameOf(genesis) && !removedEnds.has(nameOf(start))) {
+    faults.push(`entries up to number ${start.seq} are gone, and no retention record in the chain says so`);
   }
   if (anchor !== undefined && anchor.seq > (last?.seq ?? 0)) {
-    faults.push(`the trail ends at entry ${last?.seq ?? 0}, before the noted entry ${anchor.seq}`);
+    faults.push(`the audit log ends at entry ${last?.seq ?? 0}, before the noted entry ${anchor.seq}`);
   }
   return {
     files: files.size,
     entries: count,
     first: (start?.seq ?? 0) + 1,
-    last: last ?? GENESIS,
-    faults: faults.slice(0, FAULTS_SHOWN),
+    last: last ?? genesis,
+    faults: faults.slice(0, MAX_FAULTS_SHOWN),
   };
 }
 
 const nameOf = ({ seq, hash }: Link): string => `${seq}:${hash}`;
 
-/** The last entry of the file that an event of retention names. A client cannot make one: MinIO's events have an `api`. */
-function farewellOf(event: string): string {
+/** The last entry of the file that a retention record names. A client cannot forge one: MinIO's events have a `version`. */
+function removedEnd(event: string): string {
   const read: {
     readonly event?: unknown;
     readonly version?: unknown;
     readonly last?: { readonly seq?: unknown; readonly hash?: unknown };
   } = JSON.parse(event);
-  const own = read.event === RETENTION_EVENT && read.version === undefined;
+  const own = read.event === retentionEvent && read.version === undefined;
   return own ? `${String(read.last?.seq)}:${String(read.last?.hash)}` : "";
 }
 
@@ -148,12 +149,12 @@ function farewellOf(event: string): string {
 export function parseAnchor(text: string): Link {
   const [, seq, hash] = /^(\d+):([0-9a-f]{64})$/.exec(text) ?? [];
   if (seq === undefined || hash === undefined) {
-    throw new Error(`--anchor ${text}: give <number>:<hash>, as an earlier verify-chain told it`);
+    throw new Error(`--anchor ${text}: give <number>:<hash>, as an earlier verify-chain printed it`);
   }
   return { seq: Number(seq), hash };
 }
 
-function say(value: unknown): void {
+function print(value: unknown): void {
   process.stdout.write(`${JSON.stringify(value)}\n`);
 }
 
@@ -170,9 +171,9 @@ if (import.meta.main) {
   });
   const dir = process.env["DATA_DIR"] ?? "/var/lib/audit";
   if (positionals[0] === "verify") {
-    say(await verify(dir, values.anchor === undefined ? undefined : parseAnchor(values.anchor)));
+    print(await verify(dir, values.anchor === undefined ? undefined : parseAnchor(values.anchor)));
   } else {
     const { bucket, job, user: users, since } = values;
-    for await (const entry of entries(dir, { bucket, job, users, since })) say(entry);
+    for await (const entry of entries(dir, { bucket, job, users, since })) print(entry);
   }
 }
