@@ -104,6 +104,19 @@ export const keyPairFiles = { accessKey: "access-key", secretKey: "secret-key" }
 /** Keys of a Secret with a certificate, and the files that they are mounted as. */
 export const certificateFiles = { certificate: "tls.crt", key: "tls.key", authority: "ca.crt" } as const;
 
+/**
+ * Mozilla's "intermediate" suites for TLS 1.2, guidelines 5.8: forward secret and authenticated, without CBC. Both Node
+ * and OpenSSL offer more when nobody says so.
+ */
+export const tls12Suites = [
+  "ECDHE-ECDSA-AES128-GCM-SHA256",
+  "ECDHE-RSA-AES128-GCM-SHA256",
+  "ECDHE-ECDSA-AES256-GCM-SHA384",
+  "ECDHE-RSA-AES256-GCM-SHA384",
+  "ECDHE-ECDSA-CHACHA20-POLY1305",
+  "ECDHE-RSA-CHACHA20-POLY1305",
+] as const;
+
 /** Where pods find what is mounted into them. */
 export const mountPaths = {
   tls: "/etc/geocrop/tls",

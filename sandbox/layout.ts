@@ -1,5 +1,7 @@
 import { join, resolve } from "node:path";
 
+import { sandboxFiles } from "../tools/sandbox-files.ts";
+
 /** Addresses of the sandbox. They live in the node's own network namespace; the host sees only the veth pair. */
 export const network = {
   /** The host's end of the veth pair. */
@@ -63,7 +65,7 @@ export interface Layout {
 export function layoutOf(environment: NodeJS.ProcessEnv = process.env): Layout {
   const project = resolve(import.meta.dirname, "..");
   const cache = resolve(environment["GEOCROP_SANDBOX_CACHE"] || "/var/cache/geocrop-sandbox");
-  const data = resolve(environment["GEOCROP_SANDBOX_DATA"] || "/var/lib/geocrop-sandbox");
+  const { data, kubeconfig, stackFile } = sandboxFiles(environment);
   const runtime = "/run/geocrop-sandbox";
   return {
     project,
@@ -77,8 +79,8 @@ export function layoutOf(environment: NodeJS.ProcessEnv = process.env): Layout {
     containerd: join(data, "containerd"),
     kubelet: join(data, "kubelet"),
     volumes: join(data, "volumes"),
-    kubeconfig: join(data, "kubeconfig"),
-    stackFile: join(data, "Pulumi.dev.yaml"),
+    kubeconfig,
+    stackFile,
     engineFile: join(data, "engine"),
     scratch: join(data, "scratch"),
     pulumi: join(data, "pulumi"),

@@ -1,4 +1,4 @@
-import { tls12Suites } from "../../services/common/tls.ts";
+import { tls12Suites } from "../../config/names.ts";
 
 /** What one client address may take. Beyond it the answer is 429. */
 export interface Limits {

@@ -2,7 +2,7 @@ import { existsSync } from "node:fs";
 
 import { ApiException, CoreV1Api, KubeConfig } from "@kubernetes/client-node";
 
-import { layoutOf } from "../../sandbox/layout.ts";
+import { sandboxFiles } from "../sandbox-files.ts";
 
 /** The namespace of the stack that the small tools work on. @default geocrop */
 export function stackNamespace(environment: NodeJS.ProcessEnv = process.env): string {
@@ -12,7 +12,7 @@ export function stackNamespace(environment: NodeJS.ProcessEnv = process.env): st
 /** The cluster that KUBECONFIG names, else the sandbox's if there is one, else kubectl's own choice. */
 export function devCluster(environment: NodeJS.ProcessEnv = process.env): KubeConfig {
   const cluster = new KubeConfig();
-  const { kubeconfig } = layoutOf(environment);
+  const { kubeconfig } = sandboxFiles(environment);
   if (environment["KUBECONFIG"] === undefined && existsSync(kubeconfig)) cluster.loadFromFile(kubeconfig);
   else cluster.loadFromDefault();
   return cluster;

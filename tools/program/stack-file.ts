@@ -4,8 +4,9 @@ import { join } from "node:path";
 import { parse } from "yaml";
 import { z } from "zod";
 
-import { parseSettings, type Settings } from "../../config/settings.ts";
-import { layoutOf } from "../../sandbox/layout.ts";
+import { parseSettings } from "../../config/parse.ts";
+import type { Settings } from "../../config/schema.ts";
+import { sandboxFiles } from "../sandbox-files.ts";
 
 const root = join(import.meta.dirname, "../..");
 const projectSchema = z.looseObject({ name: z.string() });
@@ -30,7 +31,7 @@ export function readDeclaration(file: string): Settings {
 
 /** The stack file that is meant when none is named: the sandbox's while its cluster is worked on, else the stack's own. */
 export function stackFileOf(stack: string | undefined, worksOnSandbox: boolean): string {
-  const { stackFile } = layoutOf();
+  const { stackFile } = sandboxFiles();
   if (stack === undefined && worksOnSandbox && existsSync(stackFile)) return stackFile;
   return join(root, `Pulumi.${stack ?? "dev"}.yaml`);
 }

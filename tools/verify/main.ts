@@ -3,10 +3,10 @@ import { parseArgs } from "node:util";
 
 import { KubeConfig } from "@kubernetes/client-node";
 
-import { layoutOf } from "../../sandbox/layout.ts";
 import { type Result, runChecks } from "./check.ts";
 import { chosenChecks } from "./checks/index.ts";
 import { readDeclaration, stackFileOf } from "../program/stack-file.ts";
+import { sandboxFiles } from "../sandbox-files.ts";
 import { Target } from "./target.ts";
 
 const usage = `Proves, check by check, that a live deployment is as private as it must be.
@@ -77,7 +77,7 @@ async function main(): Promise<number> {
   }
 
   const cluster = new KubeConfig();
-  const { kubeconfig } = layoutOf();
+  const { kubeconfig } = sandboxFiles();
   const given = process.env["KUBECONFIG"];
   const worksOnSandbox = given === kubeconfig || (given === undefined && existsSync(kubeconfig));
   if (worksOnSandbox) cluster.loadFromFile(kubeconfig);

@@ -12,7 +12,7 @@ import {
 import { tlsSecretName } from "../../components/tls/certificates.ts";
 import { credentialsSecretName, type Identity } from "../../components/access/credentials.ts";
 import { minioPort } from "../../components/minio/minio-server.ts";
-import type { Settings } from "../../config/settings.ts";
+import type { Settings } from "../../config/schema.ts";
 import { readSecret } from "../kube/dev-cluster.ts";
 import { connectToPod, PodHttps } from "../kube/forward.ts";
 import { type KeyPair, Minio } from "./minio.ts";
