@@ -1,5 +1,4 @@
-import { createServer as createHttpServer, type Server } from "node:http";
-import { createServer as createHttpsServer } from "node:https";
+import { createServer } from "node:http";
 
 import Fastify from "fastify";
 import { createLocalJWKSet, exportJWK, generateKeyPair, jwtVerify, SignJWT } from "jose";
@@ -18,10 +17,10 @@ import { createStorage } from "../services/signed-url-api/jobs/storage.ts";
 import { createTokens } from "../services/signed-url-api/auth/tokens.ts";
 
 /**
- * One of the servers that bench/api.ts compares, in a process of its own: `ours`, `bare` or `usual`. Storage is in
- * memory for all of them. Says on its IPC channel where it listens, and which token it takes.
+ * One of the servers that bench/api.ts compares, in a process of its own: `ours` or `usual`. Storage is in memory for
+ * both. Says on its IPC channel where it listens, and which token it takes.
  */
-const [which, tls] = process.argv.slice(2);
+const [which] = process.argv.slice(2);
 
 const issuer = "https://issuer.test";
 const audience = "geocrop-api";
@@ -59,12 +58,7 @@ const memoryStorage: HttpsSend = (url) => {
   );
 };
 
-/** Without TLS unless the command line has it: against a bare node:http server, TLS would only blur the difference. */
-const listener: Server =
-  tls === "tls"
-    ? createHttpsServer({ cert: process.env["BENCH_CERT"], key: process.env["BENCH_KEY"] })
-    : createHttpServer();
-
+const listener = createServer();
 const presign = createPresigner(publicOrigin, "us-east-1", () => credentials);
 const storage = createStorage({ bucket, presign, send: memoryStorage });
 
@@ -86,21 +80,6 @@ async function ours() {
     log: createLogger(logWriter),
     logWriter,
     listener,
-  });
-}
-
-/** node:http, sending what ours sends, and nothing else. */
-async function bare(): Promise<Server> {
-  const app = await ours();
-  const answer = await app.inject({
-    url: "/api/v1/results/job-1/download",
-    headers: { authorization: `Bearer ${token}` },
-  });
-  const { date: _, connection: __, ...headers } = answer.headers;
-  const body = answer.payload;
-  return listener.removeAllListeners("request").on("request", (_request, response) => {
-    response.writeHead(answer.statusCode, headers);
-    response.end(body);
   });
 }
 
@@ -142,14 +121,9 @@ function usual() {
   return app;
 }
 
-async function start(): Promise<Server> {
-  if (which === "bare") return bare();
-  const app = which === "usual" ? usual() : await ours();
-  await app.ready();
-  return app.server;
-}
-
-const server = await start();
+const app = which === "usual" ? usual() : await ours();
+await app.ready();
+const { server } = app;
 server.listen(0, "127.0.0.1", () => {
   const address = server.address();
   process.send?.({ port: typeof address === "object" ? address?.port : undefined, token });

@@ -103,6 +103,7 @@ function addHooks(app: App, metrics: Metrics, ready: () => boolean): void {
   // Answers are made as text by their handlers; schemas only describe them.
   app.setSerializerCompiler(() => (value) => JSON.stringify(value));
   app.decorateRequest("user", null);
+  app.decorateRequest("urlIssued", false);
   app.addHook("onRequest", (request, reply, done) => {
     setCommonHeaders(request, reply, ready());
     done();
@@ -111,10 +112,11 @@ function addHooks(app: App, metrics: Metrics, ready: () => boolean): void {
     const { method, routeOptions } = request;
     const { url: route = "none" } = routeOptions;
     metrics.requestAnswered(route, method, reply.statusCode, reply.elapsedTime / 1000);
-    request.log.info(
-      { method, route, status: reply.statusCode, ms: Math.round(reply.elapsedTime) },
-      "answered",
-    );
+    // Issued URLs have lines of their own, which nodes keep the longer the fewer others there are.
+    if (!request.getDecorator<boolean>("urlIssued")) {
+      const ms = Math.round(reply.elapsedTime);
+      request.log.info({ method, route, status: reply.statusCode, ms }, "answered");
+    }
     done();
   });
   app.setErrorHandler((error, request, reply) => {

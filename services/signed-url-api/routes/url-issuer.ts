@@ -42,24 +42,21 @@ export interface UrlIssuerOptions {
 export function createUrlIssuer(options: UrlIssuerOptions): UrlIssuer {
   const { jobs, downloads, metrics, logWriter, expirySeconds } = options;
   return {
-    async prepare(request, jobId, { expires_in: expiresIn = expirySeconds, filename = "" }) {
+    async prepare(request, jobId, { expires_in: expiresIn = expirySeconds, filename }) {
       const user = userOf(request);
       const result = await jobs.find(jobId, user).catch((error: unknown) => {
         request.log.info({ jobId, subject: user.subject, why: toProblem(error).slug }, "no URL issued");
         throw error;
       });
-      return downloads.sign({
-        jobId,
-        result,
-        user,
-        expiresIn,
-        filename: safeFilename(filename, `${jobId}.tif`),
-      });
+      const ownName = `${jobId}.tif`;
+      const name = filename === undefined ? ownName : safeFilename(filename, ownName);
+      return downloads.sign({ jobId, result, user, expiresIn, filename: name });
     },
 
     record(request, jobId, { issuance, expiresAt }) {
       const { subject, admin } = userOf(request);
       metrics.urlIssued();
+      request.setDecorator("urlIssued", true);
       // `npm run audit` reads this line.
       request.log.info(
         {

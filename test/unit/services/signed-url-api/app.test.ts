@@ -425,6 +425,22 @@ test("the log says who was given which URL and who was refused, and holds no cre
   }
 });
 
+test("an issued URL has one log line, and every other answer one of its own", async () => {
+  const api = await bench();
+  const messages = (): unknown[] =>
+    api
+      .logs()
+      .trim()
+      .split("\n")
+      .map((line) => json(line)["msg"]);
+  await ask(api, download("job-123"));
+  expect(messages()).toEqual(["URL issued"]);
+  await ask(api, download("job-123"), { method: "HEAD" });
+  expect(messages()).toEqual(["URL issued", "answered"]);
+  await ask(api, download("job-123"), { as: "bob" });
+  expect(messages().slice(2)).toEqual(["no URL issued", "No such job", "answered"]);
+});
+
 describe("probes", () => {
   test("say alive and ready, and ask nobody", async () => {
     const api = await bench();
