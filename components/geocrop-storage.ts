@@ -2,7 +2,7 @@ import * as kubernetes from "@pulumi/kubernetes";
 import * as pulumi from "@pulumi/pulumi";
 
 import { auditRetention } from "../config/audit.ts";
-import { resultsBucket, serviceHost, servers } from "../config/names.ts";
+import { serviceHost, servers } from "../config/names.ts";
 import type { Settings } from "../config/schema.ts";
 import { AuditLog } from "./audit/audit-log.ts";
 import { Certificates } from "./tls/certificates.ts";
@@ -150,7 +150,6 @@ export class GeocropStorage extends pulumi.ComponentResource {
         authorityHash: certificates.authorityHash,
         resources: settings.downloads.resources,
         upstream: `${serviceHost(servers.minio.name, namespace)}:${servers.minio.port}`,
-        resultsBucket,
         allowedOrigins: settings.allowedOrigins,
       },
       // nginx looks the upstream's name up once, at its start.
@@ -166,7 +165,6 @@ export class GeocropStorage extends pulumi.ComponentResource {
         publicUrl: settings.api.publicUrl,
         resources: settings.api.resources,
         minioEndpoint: server.endpoint,
-        resultsBucket,
         downloadUrl: settings.downloads.publicUrl,
         urlExpirySeconds: settings.api.urlExpirySeconds,
         tokens: this.#tokenRules(name, settings, inNamespace),

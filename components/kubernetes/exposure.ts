@@ -2,10 +2,10 @@ import * as kubernetes from "@pulumi/kubernetes";
 import type * as pulumi from "@pulumi/pulumi";
 
 import type { Exposure } from "../../config/exposure.ts";
-import { servers, tlsSecretName } from "../../config/names.ts";
+import { tlsSecretName } from "../../config/names.ts";
 
 /** A Service's type and its one TLS port, 443 to the pods' own. */
-export function exposedPort(exposure: Exposure) {
+export function exposedPort(exposure: Exposure, targetPort: number) {
   const routed = exposure.type === "Ingress" || exposure.type === "TLSRoute";
   return {
     type: routed ? "ClusterIP" : exposure.type,
@@ -15,7 +15,7 @@ export function exposedPort(exposure: Exposure) {
       {
         name: "https",
         port: 443,
-        targetPort: servers.api.port,
+        targetPort,
         ...(exposure.type === "NodePort" ? { nodePort: exposure.nodePort } : {}),
       },
     ],

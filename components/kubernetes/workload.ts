@@ -1,9 +1,11 @@
 import type * as kubernetes from "@pulumi/kubernetes";
 
-import { podLabels as labelsOf } from "../../config/names.ts";
+import { mountPaths, podLabels as labelsOf, tlsSecretName } from "../../config/names.ts";
 
 type Container = kubernetes.types.input.core.v1.Container;
 type PodSpec = kubernetes.types.input.core.v1.PodSpec;
+type Volume = kubernetes.types.input.core.v1.Volume;
+type VolumeMount = kubernetes.types.input.core.v1.VolumeMount;
 
 /** The user and group of every process in the stack; its images own nothing as root. */
 export const unprivilegedId = 1000;
@@ -57,8 +59,8 @@ export function spread(labels: Record<string, string>) {
 }
 
 /**
- * Memory is promised in full, so that a pod is never killed for what it was given; CPU may be borrowed. The node's disk
- * holds logs and `/tmp` (at most 256Mi): a pod that fills it is ended before its neighbours are.
+ * Memory is requested in full, so that a pod is never killed for using what it may; CPU has no limit. The node's disk
+ * holds logs and `/tmp` (at most 256Mi): a pod that fills it is evicted before its neighbours are.
  */
 export function resourceRequirements({ cpu, memory }: { cpu: string; memory: string }) {
   return {
@@ -74,9 +76,9 @@ export function httpsProbe(path: string, port: number) {
 
 /**
  * Services are not awaited: Pulumi would wait for their endpoints, and so for pods that are declared after
- * them (pulumi-kubernetes #1974). The workloads' own roll-outs tell when the stack is ready.
+ * them (pulumi-kubernetes #1974). The workloads' own rollouts show when the stack is ready.
  */
-export const notAwaited = { "pulumi.com/skipAwait": "true" };
+export const skipAwait = { "pulumi.com/skipAwait": "true" };
 
 /** A volume of its own for each pod of a StatefulSet. */
 export function volumeClaim(name: string, storage: string, storageClass: string | undefined) {
@@ -89,3 +91,46 @@ export function volumeClaim(name: string, storage: string, storageClass: string 
     },
   };
 }
+
+/** A volume, and where a container finds it. */
+export interface Mount {
+  readonly volumeMount: VolumeMount;
+  /** Absent where a claim of the StatefulSet makes the volume. */
+  readonly volume?: Volume;
+}
+
+/**
+ * Mounts a volume, read-only unless it is an emptyDir.
+ *
+ * @param source the volume's kind: `{secret}`, `{configMap}` or `{emptyDir}`.
+ * @param subPath the one file of the volume that is mounted. @default all of them, below `mountPath`
+ */
+export function mount(
+  name: string,
+  mountPath: string,
+  source: Omit<Volume, "name">,
+  subPath?: string,
+): Mount {
+  return {
+    volumeMount: {
+      name,
+      mountPath,
+      ...(subPath === undefined ? {} : { subPath }),
+      ...(source.emptyDir === undefined ? { readOnly: true } : {}),
+    },
+    volume: { name, ...source },
+  };
+}
+
+/** Mounts the Secret with a server's certificate at `mountPaths.tls`. */
+export function mountTls(server: string): Mount {
+  return mount("tls", mountPaths.tls, { secret: { secretName: tlsSecretName(server) } });
+}
+
+/** Mounts the volume that a StatefulSet claims for each of its pods. */
+export function mountClaim(name: string, mountPath: string): Mount {
+  return { volumeMount: { name, mountPath } };
+}
+
+/** Mounts a writable `/tmp`. */
+export const mountTmp = mount("tmp", "/tmp", { emptyDir: { sizeLimit: "256Mi" } });

@@ -17,7 +17,7 @@ import type { KeyPair } from "../access/credentials.ts";
 import { secretData } from "../kubernetes/secrets.ts";
 import {
   httpsProbe,
-  notAwaited,
+  skipAwait,
   resourceRequirements,
   restrictedContainer,
   restrictedPod,
@@ -99,7 +99,7 @@ export class MinioServer extends pulumi.ComponentResource {
     new kubernetes.core.v1.Service(
       `${name}-service`,
       {
-        metadata: { name: service, namespace, labels: labels, annotations: notAwaited },
+        metadata: { name: service, namespace, labels: labels, annotations: skipAwait },
         spec: { selector: selector.matchLabels, ports: [port] },
       },
       parent,
@@ -107,7 +107,7 @@ export class MinioServer extends pulumi.ComponentResource {
     const headless = new kubernetes.core.v1.Service(
       `${name}-headless`,
       {
-        metadata: { name: headlessService, namespace, labels: labels, annotations: notAwaited },
+        metadata: { name: headlessService, namespace, labels: labels, annotations: skipAwait },
         // Pods find their peers before any of them is ready.
         spec: {
           clusterIP: "None",
