@@ -19,25 +19,25 @@ export type Command =
     }
   | { readonly name: "help" };
 
-/** The command line is wrong. */
+/** The command line is wrong; the process exits with code 2. */
 export class UsageError extends Error {
   constructor(message: string) {
-    super(`${message}\n"npm run sandbox -- --help" says how it is used`);
+    super(`${message}\nUsage: npm run sandbox -- --help`);
     this.name = "UsageError";
   }
 }
 
 export const help = `A real one-node Kubernetes on this machine, with the dev stack on it.
 
-npm run sandbox                    start it, or carry on; ends with a download through a signed URL
+npm run sandbox                    start it, or continue; ends with a download through a signed URL
         -- --engine cli|embedded   deploy by the Pulumi CLI or by the embedded deployer [the CLI if it can be had]
-        -- --keep                  when a step fails, leave the node running for a look
-npm run sandbox -- status          what runs, what it uses; exit code 0 only when all is ready
-npm run sandbox -- logs [NAME]     a component's or a pod's log; without NAME: which there are
-        -- logs NAME --follow      go on printing; --lines N: how many to begin with [50]
+        -- --keep                  when a step fails, leave the node running
+npm run sandbox -- status          what runs and what it uses; exit code 0 only when all is ready
+npm run sandbox -- logs [NAME]     print a component's or a pod's log; without NAME: list the logs
+        -- logs NAME --follow      keep printing; --lines N: how many lines to start with [50]
 npm run sandbox -- env             shell exports: eval "$(npm run --silent sandbox -- env)"
-npm run sandbox -- down            stop it; its data stays
-        -- down --purge            and delete its data; with --cache also what was built
+npm run sandbox -- down            stop it and keep its data
+        -- down --purge            also delete its data; with --cache also the builds
 
 up, status, down and env take --json.
 Folders: GEOCROP_SANDBOX_DATA [/var/lib/geocrop-sandbox], GEOCROP_SANDBOX_CACHE [/var/cache/geocrop-sandbox].
@@ -58,12 +58,12 @@ export function parseCommand(args: readonly string[]): Command {
   const { values, positionals } = parse(args);
   if (values.help === true) return { name: "help" };
   const [given = "up", ...rest] = positionals;
-  if (!isCommandName(given)) throw new UsageError(`there is no command "${given}"`);
+  if (!isCommandName(given)) throw new UsageError(`unknown command "${given}"`);
   const excess = given === "logs" ? rest.slice(1) : rest;
-  if (excess.length > 0) throw new UsageError(`"${excess.join(" ")}" is too much`);
+  if (excess.length > 0) throw new UsageError(`unexpected argument "${excess.join(" ")}"`);
   const allowed: readonly string[] = optionsOf[given];
-  const unfit = Object.keys(values).filter((option) => !allowed.includes(option));
-  if (unfit.length > 0) throw new UsageError(`"${given}" takes no --${unfit.join(", --")}`);
+  const unknown = Object.keys(values).filter((option) => !allowed.includes(option));
+  if (unknown.length > 0) throw new UsageError(`"${given}" does not take --${unknown.join(", --")}`);
 
   const json = values.json === true;
   if (given === "up")
@@ -71,7 +71,7 @@ export function parseCommand(args: readonly string[]): Command {
   if (given === "down") {
     const purge = values.purge === true;
     const cache = values.cache === true;
-    if (cache && !purge) throw new UsageError("--cache goes with --purge only");
+    if (cache && !purge) throw new UsageError("--cache needs --purge");
     return { name: "down", purge, cache, json };
   }
   if (given === "logs") {
@@ -113,5 +113,5 @@ function engineOf(text: string | undefined): EngineName | undefined {
 function linesOf(text: string | undefined): number {
   if (text === undefined) return 50;
   if (/^[1-9]\d{0,6}$/.test(text)) return Number(text);
-  throw new UsageError(`--lines is "${text}": it takes a number from 1`);
+  throw new UsageError(`--lines is "${text}": it must be a whole number from 1`);
 }

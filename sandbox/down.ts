@@ -36,7 +36,7 @@ export async function down(
   }
   const deleted = await progress.step("Delete", async (step) => {
     const deleted = [];
-    for (const { what, path } of await belongings(layout, cache)) {
+    for (const { what, path } of await ownedPaths(layout, cache)) {
       const bytes = await sizeOf(path, run);
       await rm(path, { recursive: true, force: true });
       step.note(`${what}: ${path} (${size(bytes)})`);
@@ -52,7 +52,7 @@ export async function down(
 }
 
 /** What the sandbox has on the disk, item by item. Only what it made itself: a folder given to it may hold more. */
-async function belongings(
+async function ownedPaths(
   layout: Layout,
   withCache: boolean,
 ): Promise<readonly { what: string; path: string }[]> {
@@ -69,7 +69,7 @@ async function belongings(
     { what: "administrator's kubeconfig", path: layout.kubeconfig },
     { what: "stack file", path: layout.stackFile },
     { what: "authority's certificate", path: layout.caFile },
-    { what: "input of the main job", path: layout.scratch },
+    { what: "input of the smoke test", path: layout.scratch },
     { what: "name of the engine", path: layout.engineFile },
   ];
   const cached = withCache && existsSync(layout.cache) ? await readdir(layout.cache) : [];

@@ -48,7 +48,7 @@ export interface Layout {
   readonly stackFile: string;
   /** Which engine the stack was deployed with. */
   readonly engineFile: string;
-  /** What the main job makes to try the stack with. */
+  /** What the smoke test makes to try the stack with. */
   readonly scratch: string;
   /** State and passphrase of the Pulumi CLI. */
   readonly pulumi: string;

@@ -2,21 +2,21 @@ import { existsSync } from "node:fs";
 import { mkdir, open, readFile, rm, rmdir } from "node:fs/promises";
 import { dirname } from "node:path";
 
-/** Another run has the sandbox in hand. */
-export class Locked extends Error {
+/** Another run of the sandbox holds the lock. */
+export class LockHeldError extends Error {
   constructor(pid: number, path: string) {
     super(
       `another run of the sandbox is under way (process ${String(pid)}; lock ${path}). ` +
-        "Wait for its end, or end it: it cleans up after itself.",
+        "Wait until it has ended, or stop it: it cleans up after itself.",
     );
-    this.name = "Locked";
+    this.name = "LockHeldError";
   }
 }
 
 /**
- * Takes the lock, does the work, gives the lock back. A lock whose process has ended is taken over.
+ * Runs `work` while holding the lock. The lock of a process that has ended is taken over.
  *
- * Throws {@link Locked} when another process holds it.
+ * @throws {LockHeldError} when another process holds it
  */
 export async function withLock<T>(path: string, work: () => Promise<T>): Promise<T> {
   await mkdir(dirname(path), { recursive: true });
@@ -41,13 +41,13 @@ async function take(path: string): Promise<void> {
       if (!(error instanceof Error && "code" in error && error.code === "EEXIST")) throw error;
     }
     const holder = await lockHolder(path);
-    if (holder !== undefined) throw new Locked(holder, path);
+    if (holder !== undefined) throw new LockHeldError(holder, path);
     await rm(path, { force: true });
   }
   throw new Error(`the lock ${path} could not be taken`);
 }
 
-/** The living process that holds the lock. A process that merely got the number of one that ended is none of ours. */
+/** The running process that holds the lock. Another process that was given the same id does not count. */
 export async function lockHolder(path: string): Promise<number | undefined> {
   try {
     const pid = Number(await readFile(path, "utf8"));

@@ -4,15 +4,17 @@ import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import type { Layout } from "./layout.ts";
 
-/** A log that can be asked for by name. */
+/** A log that `logs NAME` can print. */
 export interface LogFile {
   /** `kubelet`, or `minio-0/minio` for a pod's container. */
   readonly name: string;
   readonly path: string;
 }
 
-/** No log has that name. */
-export class NoSuchLog extends Error {}
+/** There is no log of that name. */
+export class NoSuchLogError extends Error {
+  override readonly name = "NoSuchLogError";
+}
 
 /** Every log there is: of the node, of builds and deployments, of the pods' containers. It needs no running node. */
 export async function logFiles(layout: Layout): Promise<readonly LogFile[]> {
@@ -43,7 +45,9 @@ export function chooseLogs(files: readonly LogFile[], name: string): readonly Lo
   if (exact.length > 0) return exact;
   const beginning = files.filter((file) => file.name.includes("/") && file.name.startsWith(name));
   if (beginning.length > 0) return beginning;
-  throw new NoSuchLog(`there is no log "${name}"; there are: ${files.map((file) => file.name).join(", ")}`);
+  throw new NoSuchLogError(
+    `there is no log "${name}"; there are: ${files.map((file) => file.name).join(", ")}`,
+  );
 }
 
 /** Prints the ends of logs, and what is added to them when asked to follow. */

@@ -4,10 +4,10 @@ import { type Command, UsageError, help, parseCommand } from "./arguments.ts";
 import { stackEnvironment } from "./engine/deploy.ts";
 import { down } from "./down.ts";
 import { recordedEngine } from "./engine/engine.ts";
-import { Interrupted, interruption } from "./interruption.ts";
+import { InterruptedError, interruption } from "./interruption.ts";
 import { type Layout, layoutOf } from "./layout.ts";
 import { withLock } from "./lock.ts";
-import { chooseLogs, logFiles, printLogs } from "./logs.ts";
+import { NoSuchLogError, chooseLogs, logFiles, printLogs } from "./logs.ts";
 import { progressOn } from "./progress.ts";
 import { describe, readSandbox } from "./status.ts";
 import { urls } from "./engine/stack-file.ts";
@@ -19,7 +19,7 @@ const printJson = (value: unknown): void => print(JSON.stringify(value, undefine
 async function main(command: Command, layout: Layout, signal: AbortSignal): Promise<number> {
   // `up` tells this together with all else that is in the way.
   if (command.name !== "help" && command.name !== "up" && process.getuid?.() !== 0) {
-    throw new UsageError(`"${command.name}" has to be run as root`);
+    throw new UsageError(`"${command.name}" must be run as root`);
   }
   if (command.name === "up") {
     // Loaded only here: it brings in the whole stack's tools, which the others do without.
@@ -27,7 +27,7 @@ async function main(command: Command, layout: Layout, signal: AbortSignal): Prom
     const progress = progressOn(command.json ? process.stderr : process.stdout, stepCount);
     await up(layout, command, progress, signal);
     if (command.json) printJson(await endpoints(layout));
-    else print(whatNow);
+    else print(nextSteps);
   } else if (command.name === "down") {
     const progress = progressOn(command.json ? process.stderr : process.stdout, command.purge ? 2 : 1);
     const report = await withLock(layout.lock, () => down(layout, command, progress));
@@ -39,7 +39,7 @@ async function main(command: Command, layout: Layout, signal: AbortSignal): Prom
     return status.ready ? 0 : 1;
   } else if (command.name === "env") {
     if (!existsSync(layout.kubeconfig))
-      throw new UsageError("there is no sandbox yet: npm run sandbox makes one");
+      throw new UsageError("there is no sandbox yet; start it: npm run sandbox");
     const environment = await endpoints(layout);
     if (command.json) printJson(environment);
     else for (const [name, value] of Object.entries(environment)) print(`export ${name}=${quote(value)}`);
@@ -53,7 +53,7 @@ async function main(command: Command, layout: Layout, signal: AbortSignal): Prom
   return 0;
 }
 
-const whatNow = `
+const nextSteps = `
   API             ${urls.api}
   downloads       ${urls.downloads}
 
@@ -74,23 +74,22 @@ function quote(text: string): string {
   return `'${text.replaceAll("'", String.raw`'\''`)}'`;
 }
 
-/** An error says in its message all that a user needs; a fault of this program's own shows where it is. */
+/** An error says in its message all that a user needs; a bug in this program shows its stack trace. */
 function messageOf(error: unknown): string {
   if (!(error instanceof Error)) return String(error);
-  const isOurFault =
-    error instanceof TypeError || error instanceof RangeError || error instanceof ReferenceError;
-  return isOurFault ? (error.stack ?? error.message) : error.message;
+  const isBug = error instanceof TypeError || error instanceof RangeError || error instanceof ReferenceError;
+  return isBug ? (error.stack ?? error.message) : error.message;
 }
 
 const signal = interruption();
 try {
   process.exitCode = await main(parseCommand(process.argv.slice(2)), layoutOf(), signal);
 } catch (error) {
-  if (signal.reason instanceof Interrupted) {
-    process.stderr.write("\nInterrupted; what this run had begun is undone. The next one carries on.\n");
+  if (signal.reason instanceof InterruptedError) {
+    process.stderr.write("\nInterrupted; what this run had started is undone. The next run continues.\n");
     process.exitCode = signal.reason.exitCode;
   } else {
     process.stderr.write(`\n${messageOf(error)}\n`);
-    process.exitCode = error instanceof UsageError ? 2 : 1;
+    process.exitCode = error instanceof UsageError || error instanceof NoSuchLogError ? 2 : 1;
   }
 }

@@ -28,7 +28,7 @@ export interface RunResult {
   readonly stderr: string;
 }
 
-/** Runs a command to its end. Throws a {@link CommandFailed} when it can't be started or fails. */
+/** Runs a command to its end. Throws a {@link CommandError} when it can't be started or fails. */
 export type Run = (command: string, args: readonly string[], options?: RunOptions) => Promise<RunResult>;
 
 const tailLines = 25;
@@ -36,7 +36,7 @@ const keptCharacters = 4 * 1024 * 1024;
 const graceMilliseconds = 8_000;
 
 /** A command that could not be started or did not succeed. Its arguments are shown: never put a secret there. */
-export class CommandFailed extends Error {
+export class CommandError extends Error {
   readonly exitCode: number | undefined;
   readonly stdout: string;
   readonly stderr: string;
@@ -51,7 +51,7 @@ export class CommandFailed extends Error {
     const tail = lastLines(`${output.stdout}\n${output.stderr}`, tailLines);
     const log = logFile === undefined ? "" : `\nThe whole log: ${logFile}`;
     super(`${commandLine}: ${reason}${tail === "" ? "" : `\n${tail}`}${log}`);
-    this.name = "CommandFailed";
+    this.name = "CommandError";
     this.exitCode = exitCode;
     this.stdout = output.stdout;
     this.stderr = output.stderr;
@@ -112,7 +112,7 @@ export function runner(signal: AbortSignal): Run {
           });
         },
       ).catch((error: unknown) => {
-        throw new CommandFailed(commandLine, startFault(error), undefined, output, options.logFile);
+        throw new CommandError(commandLine, startFault(error), undefined, output, options.logFile);
       });
       signal.throwIfAborted();
       if (outcome.code !== 0) {
@@ -120,7 +120,7 @@ export function runner(signal: AbortSignal): Run {
           outcome.code === null
             ? `ended by ${outcome.signal ?? "a signal"}`
             : `failed (exit code ${outcome.code})`;
-        throw new CommandFailed(commandLine, reason, outcome.code ?? undefined, output, options.logFile);
+        throw new CommandError(commandLine, reason, outcome.code ?? undefined, output, options.logFile);
       }
       return output;
     } finally {

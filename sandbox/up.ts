@@ -9,12 +9,12 @@ import { importImages, removeSupersededImages } from "./cluster/image-store.ts";
 import { buildImages } from "./cluster/images.ts";
 import type { Layout } from "./layout.ts";
 import { withLock } from "./lock.ts";
-import { runMainJob } from "./smoke-test/smoke-test.ts";
+import { runSmokeTest } from "./smoke-test/smoke-test.ts";
 import { installPackages, missingPackages } from "./cluster/packages.ts";
-import { PrerequisitesMissing, faultsOf, machineFacts } from "./cluster/prerequisites.ts";
+import { PrerequisitesError, faultsOf, machineFacts } from "./cluster/prerequisites.ts";
 import { type Progress, elapsed } from "./progress.ts";
 import { type Run, runner } from "./run.ts";
-import { ensureNode, stopAfterFailure } from "./cluster/start-node.ts";
+import { ensureNode, stopFailedNode } from "./cluster/start-node.ts";
 import { urls } from "./engine/stack-file.ts";
 
 /** How the sandbox is brought up. */
@@ -28,7 +28,7 @@ export interface UpOptions {
 export const stepCount = 8;
 
 /**
- * From whatever state the machine is in to a sandbox with the dev stack on it, proved by its main job. Does only what
+ * Takes the machine from any state to a sandbox with the dev stack on it, proved by the smoke test. Does only what
  * is not done yet. When it can't come to its end, it leaves no node behind that it had started.
  */
 export async function up(
@@ -39,9 +39,9 @@ export async function up(
 ): Promise<void> {
   const run = runner(signal);
   const began = Date.now();
-  const engine = await progress.step("Look at the machine", async () => {
+  const engine = await progress.step("Check the machine", async () => {
     const faults = faultsOf(await machineFacts(layout, run));
-    if (faults.length > 0) throw new PrerequisitesMissing(faults);
+    if (faults.length > 0) throw new PrerequisitesError(faults);
     return chooseEngine(await engineFacts(layout, options.engine, run));
   });
   await withLock(layout.lock, () => bringUp(layout, options, engine, progress, run, signal));
@@ -97,7 +97,7 @@ async function bringUp(
       environment: stackEnvironment(layout, engine.name),
     } satisfies Omit<SandboxContext, "step">;
 
-    await progress.step("Furnish the cluster: images, DNS, storage", async (step) => {
+    await progress.step("Install cluster add-ons: images, DNS, storage", async (step) => {
       await importImages(node.record, Object.values(built), run, step);
       await node.cluster.apply(await addons(imageOf(images, "coredns")));
       step.doing("waiting for DNS");
@@ -117,8 +117,8 @@ async function bringUp(
       await removeSupersededImages(node.record, Object.values(built), inUse, run);
     });
 
-    await progress.step("Do the main job: a result downloaded through a signed URL", (step) =>
-      runMainJob(
+    await progress.step("Run the smoke test: download a result through a signed URL", (step) =>
+      runSmokeTest(
         {
           cluster: node.cluster.config,
           namespace: inCluster.namespace,
@@ -133,7 +133,7 @@ async function bringUp(
     );
   } catch (error) {
     if (node.isNew && (signal.aborted || !options.keep)) {
-      await stopAfterFailure(layout, { note: (text) => progress.line(text) });
+      await stopFailedNode(layout, { note: (text) => progress.line(text) });
     }
     throw error;
   }

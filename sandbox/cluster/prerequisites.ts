@@ -53,11 +53,11 @@ export interface Fault {
 }
 
 /** Something is in the way; the message has all of it. */
-export class PrerequisitesMissing extends Error {
+export class PrerequisitesError extends Error {
   constructor(faults: readonly Fault[]) {
     const list = faults.map(({ problem, remedy }) => `- ${problem}\n  ${remedy}`).join("\n");
     super(`This machine can't run the sandbox as it is. Nothing has been touched.\n${list}`);
-    this.name = "PrerequisitesMissing";
+    this.name = "PrerequisitesError";
   }
 }
 

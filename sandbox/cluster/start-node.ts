@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { Cluster, until } from "./cluster.ts";
 import { type Layout, nodeName } from "../layout.ts";
-import { type NodeRecord, runningNode, startNode, stopNode, supervisorTail } from "./node/host.ts";
+import { type NodeRecord, runningNode, startNode, stopNode, supervisorLogTail } from "./node/host.ts";
 import { readStatus, writePlan } from "./node/plan.ts";
 import type { Step } from "../progress.ts";
 import { type Run, runner } from "../run.ts";
@@ -50,14 +50,14 @@ export async function ensureNode(
     await until("the kubelet looks at the pods", 60, signal, () => cluster.podsAreUpToDate(since));
     return { record, cluster, isNew: true };
   } catch (error) {
-    if (!signal.aborted) step.note(await whyNot(layout));
-    await stopAfterFailure(layout, step);
+    if (!signal.aborted) step.note(await failureDetails(layout));
+    await stopFailedNode(layout, step);
     throw error;
   }
 }
 
 /** Stops the node in spite of an interruption: a run must not leave behind what it could not bring to its end. */
-export async function stopAfterFailure(layout: Layout, step: Pick<Step, "note">): Promise<void> {
+export async function stopFailedNode(layout: Layout, step: Pick<Step, "note">): Promise<void> {
   step.note("stopping the node that this run had started");
   await stopNode(layout, runner(new AbortController().signal));
 }
@@ -77,9 +77,9 @@ async function stillRunning(layout: Layout, question: () => Promise<boolean>): P
   return (await runningNode(layout)) !== undefined && question();
 }
 
-async function whyNot(layout: Layout): Promise<string> {
+async function failureDetails(layout: Layout): Promise<string> {
   const failing = (await readStatus(layout)).filter(({ running, restarts }) => !running || restarts > 0);
   const names = failing.map(({ name }) => name).join(", ");
   const hint = names === "" ? "" : `not running as they should: ${names}; their logs are in ${layout.logs}\n`;
-  return `${hint}${await supervisorTail(layout)}`;
+  return `${hint}${await supervisorLogTail(layout)}`;
 }

@@ -2,7 +2,7 @@ import { createHash, randomUUID } from "node:crypto";
 import { createReadStream } from "node:fs";
 import { readFile, rm, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { setTimeout as pause } from "node:timers/promises";
+import { setTimeout as sleep } from "node:timers/promises";
 
 import type { KubeConfig } from "@kubernetes/client-node";
 
@@ -15,8 +15,8 @@ import type { Step } from "../progress.ts";
 import type { Run } from "../run.ts";
 import { mintToken } from "../../tools/jobs/token.ts";
 
-/** The stack that the job is done on, as its users see it. */
-export interface MainJobTarget {
+/** The stack under test, as its users see it. */
+export interface SmokeTestTarget {
   readonly cluster: KubeConfig;
   readonly namespace: string;
   readonly apiUrl: string;
@@ -27,8 +27,8 @@ export interface MainJobTarget {
   readonly scratch: string;
 }
 
-/** What was proven. */
-export interface MainJobOutcome {
+/** What the smoke test proved. */
+export interface SmokeTestResult {
   readonly job: string;
   readonly bytes: number;
   readonly sha256: string;
@@ -39,21 +39,21 @@ export interface MainJobOutcome {
 const owner = "alice";
 const stranger = "bob";
 
-/** Milliseconds for the new keys and policies to have reached every part. */
-const patience = 30_000;
+/** How long new keys and policies may take to reach every part, in milliseconds. */
+const propagationTimeoutMs = 30_000;
 
 /**
- * The project's main job: a real result is put in place from inside the cluster, its owner gets a URL and
- * downloads it from outside, and everybody else is turned away.
+ * The smoke test: uploads a real result from inside the cluster, downloads it from outside through the URL that its
+ * owner gets, and checks that everybody else is refused.
  *
  * @throws Error naming the first expectation that does not hold; no token or signature is in it.
  */
-export async function runMainJob(
-  target: MainJobTarget,
+export async function runSmokeTest(
+  target: SmokeTestTarget,
   run: Run,
   step: Pick<Step, "note" | "doing">,
   job = "job-123",
-): Promise<MainJobOutcome> {
+): Promise<SmokeTestResult> {
   const { cluster, namespace, apiUrl, downloadUrl, caFile } = target;
   const ca = await readFile(caFile, "utf8");
   const call = (url: string, headers: Record<string, string> = {}): Promise<Answer> =>
@@ -75,7 +75,7 @@ export async function runMainJob(
   step.note(`${owner}'s result of ${size} bytes is in geocrop-results/jobs/${job}/result.tif`);
 
   step.doing("asking for a download URL");
-  const given = await eventually(() => askFor(owner), 200);
+  const given = await retryUntil(() => askFor(owner), 200);
   expectStatus("the owner asks for a URL", given, 200);
   const url = signedUrl(given);
   const download = await call(url);
@@ -89,29 +89,25 @@ export async function runMainJob(
   const rangeRequests = await readWithGdal(run, url, target);
   step.note(`gdalinfo read it through /vsicurl/ with ${rangeRequests} range requests`);
 
-  step.doing("trying the ways that must be closed");
+  step.doing("checking what must be refused");
   const plain = url.slice(0, url.indexOf("?"));
-  expectStatus("a stranger asks for the owner's result", await askFor(stranger), 404);
-  expectStatus("somebody without a token asks", await call(`${apiUrl}/api/v1/results/${job}/download`), 401);
+  expectStatus("another user asks for the owner's result", await askFor(stranger), 404);
+  expectStatus("a client without a token asks", await call(`${apiUrl}/api/v1/results/${job}/download`), 401);
   expectStatus("a URL with one character of its signature changed", await call(tampered(url)), 403);
   expectStatus("the object's plain address", await call(plain), 403);
-  expectStatus(
-    "a URL older than its expiry",
-    await call(await expiredUrl(cluster, namespace, downloadUrl, job)),
-    403,
-  );
+  expectStatus("an expired URL", await call(await expiredUrl(cluster, namespace, downloadUrl, job)), 403);
   step.note(
-    "refused as they must be: stranger 404, no token 401, changed signature, plain address and expired URL 403",
+    "refused as expected: another user 404, no token 401, changed signature, plain address and expired URL 403",
   );
   return { job, bytes: size, sha256, rangeRequests };
 }
 
-/** Asks again while a part that has just been deployed is not ready to answer. */
-async function eventually(ask: () => Promise<Answer>, status: number): Promise<Answer> {
-  const deadline = Date.now() + patience;
+/** Retries while a part that has just been deployed is not ready. */
+async function retryUntil(ask: () => Promise<Answer>, status: number): Promise<Answer> {
+  const deadline = Date.now() + propagationTimeoutMs;
   let answer = await ask();
   while (answer.status !== status && Date.now() < deadline) {
-    await pause(500);
+    await sleep(500);
     answer = await ask();
   }
   return answer;
@@ -119,7 +115,7 @@ async function eventually(ask: () => Promise<Answer>, status: number): Promise<A
 
 function expectStatus(what: string, answer: Answer, status: number): void {
   if (answer.status === status) return;
-  throw new Error(`When ${what}, the answer must be ${status}, and was ${answer.status}.`);
+  throw new Error(`${what}: expected status ${status}, got ${answer.status}.`);
 }
 
 function signedUrl(answer: Answer): string {
@@ -168,7 +164,7 @@ async function expiredUrl(
  *
  * @returns how many range requests GDAL made.
  */
-async function readWithGdal(run: Run, url: string, target: MainJobTarget): Promise<number> {
+async function readWithGdal(run: Run, url: string, target: SmokeTestTarget): Promise<number> {
   const options = join(target.scratch, "gdal-options");
   await writeFile(options, `"/vsicurl/${url}"\n`, { mode: 0o600 });
   try {

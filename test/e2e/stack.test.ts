@@ -9,7 +9,7 @@ import { podLabels } from "../../components/kubernetes/workload.ts";
 import { openTunnel } from "../../components/minio/tunnel.ts";
 import { readSecretValue } from "../../tools/kube/dev-cluster.ts";
 import { httpsRequest } from "../../tools/https-request.ts";
-import { runMainJob } from "../../sandbox/smoke-test/smoke-test.ts";
+import { runSmokeTest } from "../../sandbox/smoke-test/smoke-test.ts";
 import { mintToken } from "../../tools/jobs/token.ts";
 import { bringUp, mcBinary } from "./bring-up.ts";
 import {
@@ -138,9 +138,9 @@ function behaves(engine: () => StackUnderTest): void {
     return url;
   };
 
-  test("does its main job: the owner's download, and nobody else's", async () => {
+  test("passes the smoke test: the owner downloads, everybody else is refused", async () => {
     await authority();
-    const outcome = await runMainJob(target(), run, quiet, "job-e2e");
+    const outcome = await runSmokeTest(target(), run, quiet, "job-e2e");
     expect(outcome).toMatchObject({ job: "job-e2e", sha256: expect.stringMatching(/^[0-9a-f]{64}$/) });
     expect(outcome.rangeRequests).toBeGreaterThan(0);
   });

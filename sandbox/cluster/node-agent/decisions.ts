@@ -45,7 +45,7 @@ export interface Flow {
 
 type Direction = "ingress" | "egress";
 
-const ALL_PORTS = { first: 0, last: 65535 };
+const allPorts = { first: 0, last: 65535 };
 
 /**
  * The decision for every known pod, sorted by address. Left out, and so cut off by the ruleset, are pods whose
@@ -156,7 +156,7 @@ function rangesAt(port: PolicyPort, pod: Pod): PortRange[] {
 
 function numericRange({ protocol, port, endPort }: PolicyPort): PortRange[] {
   if (typeof port === "string") return [];
-  return [port === undefined ? { protocol, ...ALL_PORTS } : { protocol, first: port, last: endPort ?? port }];
+  return [port === undefined ? { protocol, ...allPorts } : { protocol, first: port, last: endPort ?? port }];
 }
 
 function hostBlock({ address }: Pod): Block {

@@ -8,11 +8,11 @@ import { type ClusterView, type Decision, decisionsFor } from "./decisions.ts";
 import type { Log } from "./log.ts";
 import { readNetworkPolicy } from "./network-policy.ts";
 import { reconcileLoop } from "./reconcile-loop.ts";
-import { TABLE, renderRuleset } from "./ruleset.ts";
+import { tableName, renderRuleset } from "./ruleset.ts";
 import { watchList } from "./watched-list.ts";
 
 /** Bridged packets pass the ip and ip6 hooks only with these (one set for each network namespace). */
-const BRIDGE_SETTINGS = ["call-iptables", "call-ip6tables", "filter-vlan-tagged"];
+const bridgeSettings = ["call-iptables", "call-ip6tables", "filter-vlan-tagged"];
 
 /**
  * Keeps the node's nftables in step with the cluster's pods, namespaces and network policies. Until it knows all
@@ -74,11 +74,11 @@ export async function applyRuleset(ruleset: string): Promise<void> {
 
 async function rulesExist(): Promise<boolean> {
   const { stdout } = await promisify(execFile)("nft", ["list", "tables", "ip"]);
-  return stdout.split("\n").includes(`table ip ${TABLE}`);
+  return stdout.split("\n").includes(`table ip ${tableName}`);
 }
 
 async function filterBridgedPackets(): Promise<void> {
-  for (const name of BRIDGE_SETTINGS) {
+  for (const name of bridgeSettings) {
     const file = `/proc/sys/net/bridge/bridge-nf-${name}`;
     if ((await readFile(file, "utf8")).trim() !== "1") await writeFile(file, "1");
   }

@@ -1,10 +1,10 @@
 import { type Block, type ClusterView, type Decision, type Permit, decisionsFor } from "./decisions.ts";
 
 /** The name of the agent's nftables tables (families ip and ip6). Nothing else is touched. */
-export const TABLE = "geocrop-sandbox-netpol";
+export const tableName = "geocrop-sandbox-netpol";
 
 /** In characters; nftables refuses longer ones. */
-const MAX_COMMENT = 120;
+const maxCommentLength = 120;
 
 export interface RulesetInput extends ClusterView {
   /** The bridge that all pods hang on. */
@@ -37,7 +37,7 @@ export function renderRuleset(decisions: readonly Decision[], bridge: string): s
   const replies = ["ct direction reply accept", "ct state related accept"];
   const tables = [
     // Every interface has a link-local IPv6 address, which would go around the ip table.
-    block(`table ip6 ${TABLE}`, [
+    block(`table ip6 ${tableName}`, [
       block("chain forward", [
         "type filter hook forward priority -10; policy accept;",
         `iifname "${bridge}" counter drop`,
@@ -48,7 +48,7 @@ export function renderRuleset(decisions: readonly Decision[], bridge: string): s
         `iifname "${bridge}" counter drop`,
       ]),
     ]),
-    block(`table ip ${TABLE}`, [
+    block(`table ip ${tableName}`, [
       block("set pods", [
         "type ipv4_addr",
         ...(decisions.length > 0 ? [`elements = ${set(decisions.map(({ pod }) => pod.address))}`] : []),
@@ -76,8 +76,8 @@ export function renderRuleset(decisions: readonly Decision[], bridge: string): s
   ];
   // `add` first, because deleting a table that is not there would fail the transaction.
   const reset = ["ip", "ip6"].flatMap((family) => [
-    `add table ${family} ${TABLE}`,
-    `delete table ${family} ${TABLE}`,
+    `add table ${family} ${tableName}`,
+    `delete table ${family} ${tableName}`,
   ]);
   return `${[...reset, ...tables].join("\n")}\n`;
 }
@@ -97,7 +97,7 @@ function chainsFor(
     jumps.push(`${address} : jump ${chain}`);
     chains.push(
       block(`chain ${chain}`, [
-        `comment "${`${namespace}/${name}`.slice(0, MAX_COMMENT)}"`,
+        `comment "${`${namespace}/${name}`.slice(0, maxCommentLength)}"`,
         `ip ${peer} ${address} return`,
         ...permits.flatMap((permit) => permitRules(permit, `ip ${peer}`)),
         "counter drop",

@@ -7,9 +7,9 @@ import { reconcileLoop } from "./reconcile-loop.ts";
 import { watchList } from "./watched-list.ts";
 
 /** The provisioner named by the sandbox's StorageClass. */
-export const PROVISIONER = "geocrop.sandbox/local";
+export const provisioner = "geocrop.sandbox/local";
 
-const PROVISIONED_BY = "pv.kubernetes.io/provisioned-by";
+const provisionedBy = "pv.kubernetes.io/provisioned-by";
 
 export const claimSchema = z.looseObject({
   metadata: z.looseObject({
@@ -73,7 +73,7 @@ export function volumeFor({ metadata, spec }: Claim, options: VolumesOptions): V
   return {
     apiVersion: "v1",
     kind: "PersistentVolume",
-    metadata: { name: `pvc-${uid}`, annotations: { [PROVISIONED_BY]: PROVISIONER } },
+    metadata: { name: `pvc-${uid}`, annotations: { [provisionedBy]: provisioner } },
     spec: {
       capacity: { storage: spec.resources.requests.storage },
       accessModes: spec.accessModes,
@@ -106,7 +106,7 @@ export function directoryToDelete(
   volumesDir: string,
 ): string | undefined {
   if (
-    metadata.annotations[PROVISIONED_BY] !== PROVISIONER ||
+    metadata.annotations[provisionedBy] !== provisioner ||
     status.phase !== "Released" ||
     spec.persistentVolumeReclaimPolicy !== "Delete"
   ) {

@@ -3,7 +3,7 @@ import { type KubeConfig, type KubernetesObject, ListWatch, Watch } from "@kuber
 import { z } from "zod";
 import type { Log } from "./log.ts";
 
-const RECONNECT_DELAY = 1000;
+const reconnectDelayMs = 1000;
 
 const listSchema = z.looseObject({
   metadata: z.looseObject({ resourceVersion: z.string() }),
@@ -34,7 +34,7 @@ export function watchList(kubeConfig: KubeConfig, path: string, onChange: () => 
   informer.on("change", onChange);
   informer.on("error", (error: unknown) => {
     log(`watch ${path}: ${error instanceof Error ? error.message : String(error)}`);
-    setTimeout(() => void start(), RECONNECT_DELAY);
+    setTimeout(() => void start(), reconnectDelayMs);
   });
   void start();
   return { objects: () => informer.list(), synced: () => synced };

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { z } from "zod";
 import { type Layout, network } from "../../layout.ts";
-import { CommandFailed, lastLines, type Run, type RunOptions, type RunResult } from "../../run.ts";
+import { CommandError, lastLines, type Run, type RunOptions, type RunResult } from "../../run.ts";
 import { createCgroups, processesIn, removeCgroups } from "./cgroups.ts";
 import { writeWhole } from "./config-files.ts";
 import { planPath } from "./plan.ts";
@@ -15,7 +15,7 @@ const recordSchema = z.object({
   holder: z.number(),
   /** The node's first process, as the host numbers it. */
   init: z.number(),
-  /** When the init began, in clock ticks since boot: tells it from another process with its number. */
+  /** When the init started, in clock ticks since boot: tells it from another process with its number. */
   initBegan: z.string(),
   fingerprint: z.string(),
   startedAt: z.string(),
@@ -45,7 +45,7 @@ async function livingNode(layout: Layout): Promise<NodeRecord | undefined> {
   } catch {
     return undefined;
   }
-  return (await processBegan(record.init)) === record.initBegan ? record : undefined;
+  return (await processStartTime(record.init)) === record.initBegan ? record : undefined;
 }
 
 /**
@@ -55,15 +55,15 @@ async function livingNode(layout: Layout): Promise<NodeRecord | undefined> {
 export async function startNode(layout: Layout, fingerprint: string, run: Run): Promise<NodeRecord> {
   for (const folder of [layout.runtime, layout.logs, layout.volumes])
     await mkdir(folder, { recursive: true });
-  await removeRemains(layout, run);
+  await removeLeftovers(layout, run);
   const cgroupFiles = await createCgroups();
-  const holder = launch(layout, cgroupFiles);
+  const holder = launchNode(layout, cgroupFiles);
   try {
     const init = await firstChild(holder);
     const record: NodeRecord = {
       holder,
       init,
-      initBegan: (await processBegan(init)) ?? "",
+      initBegan: (await processStartTime(init)) ?? "",
       fingerprint,
       startedAt: new Date().toISOString(),
       data: layout.data,
@@ -101,11 +101,11 @@ export async function stopNode(layout: Layout, run: Run): Promise<boolean> {
   const node = await runningNode(layout);
   if (node !== undefined) {
     kill(node.init, "SIGTERM");
-    await ends(node.init, 30_000);
+    await waitForExit(node.init, 30_000);
     kill(node.holder, "SIGKILL");
-    await ends(node.init, 10_000);
+    await waitForExit(node.init, 10_000);
   }
-  await removeRemains(layout, run);
+  await removeLeftovers(layout, run);
   return node !== undefined;
 }
 
@@ -125,7 +125,7 @@ export function runInNode(
 }
 
 /** What the supervisor last said: why a node did not come up. */
-export async function supervisorTail(layout: Layout): Promise<string> {
+export async function supervisorLogTail(layout: Layout): Promise<string> {
   try {
     return lastLines(await readFile(join(layout.logs, "supervisor.log"), "utf8"), 15);
   } catch {
@@ -137,7 +137,7 @@ export async function supervisorTail(layout: Layout): Promise<string> {
  * `unshare` waits outside and holds the namespaces: if it is killed, so is the node's init, and the kernel ends the rest.
  * Mounts of the host still show inside, so that it can unmount what it likes; none from inside shows on the host.
  */
-function launch(layout: Layout, cgroupFiles: readonly string[]): number {
+function launchNode(layout: Layout, cgroupFiles: readonly string[]): number {
   const log = openSync(join(layout.logs, "supervisor.log"), "a", 0o600);
   const enterCgroups =
     'for file do shift; [ "$file" = -- ] && break; echo $$ > "$file" || exit 1; done; exec "$@"';
@@ -186,46 +186,46 @@ async function firstChild(holder: number): Promise<number> {
     if (!existsSync(`/proc/${String(holder)}`)) break;
     await sleep(50);
   }
-  throw new CommandFailed("unshare", "the node's namespaces could not be made", undefined, {
+  throw new CommandError("unshare", "the node's namespaces could not be made", undefined, {
     stdout: "",
     stderr: "",
   });
 }
 
-async function removeRemains(layout: Layout, run: Run): Promise<void> {
+async function removeLeftovers(layout: Layout, run: Run): Promise<void> {
   // A run killed at the wrong moment leaves a node without a record; whoever is in our control group is ours.
   for (const pid of await processesIn("")) {
     kill(pid, "SIGKILL");
-    await ends(pid, 5_000);
+    await waitForExit(pid, 5_000);
   }
   await removeCgroups();
   // The kernel takes the interface away with the node's network, a moment after the last process has ended.
   const interfaceFile = `/sys/class/net/${network.hostInterface}`;
-  if (!(await goes(interfaceFile, 5_000))) {
+  if (!(await waitUntilGone(interfaceFile, 5_000))) {
     await run("ip", ["link", "delete", network.hostInterface], { uninterruptible: true });
   }
   await rm(layout.nodeRecord, { force: true });
 }
 
 /** Waits for a process to end. */
-function ends(pid: number, milliseconds: number): Promise<boolean> {
-  return goes(`/proc/${String(pid)}`, milliseconds);
+function waitForExit(pid: number, timeoutMs: number): Promise<boolean> {
+  return waitUntilGone(`/proc/${String(pid)}`, timeoutMs);
 }
 
-async function goes(path: string, milliseconds: number): Promise<boolean> {
-  const deadline = Date.now() + milliseconds;
+async function waitUntilGone(path: string, timeoutMs: number): Promise<boolean> {
+  const deadline = Date.now() + timeoutMs;
   while (existsSync(path) && Date.now() < deadline) await sleep(50);
   return !existsSync(path);
 }
 
-async function processBegan(pid: number): Promise<string | undefined> {
-  return (await processStat(pid))?.began;
+async function processStartTime(pid: number): Promise<string | undefined> {
+  return (await processStat(pid))?.startTime;
 }
 
 /** Fields of `/proc/PID/stat` (proc(5)). The name stands in parentheses and may hold spaces. */
 async function processStat(
   pid: number,
-): Promise<{ name: string; parent: number; began: string } | undefined> {
+): Promise<{ name: string; parent: number; startTime: string } | undefined> {
   let text: string;
   try {
     text = await readFile(`/proc/${String(pid)}/stat`, "utf8");
@@ -237,7 +237,7 @@ async function processStat(
   return {
     name: text.slice(text.indexOf("(") + 1, close),
     parent: Number(fields[1]),
-    began: fields[19] ?? "",
+    startTime: fields[19] ?? "",
   };
 }
 

@@ -27,10 +27,10 @@ const privateFolders = ["/run", "/var/lib", "/var/log"];
  * Makes the namespaces this process was started in fit for a node: its own `/run`, `/var/lib` and `/var/log`, a `/sys`
  * that shows its own network, and the network itself. Nothing here is seen on the host.
  */
-export async function furnishNamespace(plan: Plan): Promise<void> {
-  coverFolders(plan.keep);
-  showOwnSys();
-  hideKernelSettings();
+export async function setUpNamespace(plan: Plan): Promise<void> {
+  mountTmpfs(plan.keep);
+  mountOwnSys();
+  maskKernelSettings();
   // Volumes the kubelet mounts must show up in containers that run already.
   run("mount", "--make-rshared", "/");
 
@@ -41,7 +41,7 @@ export async function furnishNamespace(plan: Plan): Promise<void> {
 
   run("hostname", nodeName);
   run("ip", "link", "set", "lo", "up");
-  await interfaceAppears();
+  await waitForInterface();
   run("ip", "address", "add", `${network.nodeAddress}/${String(network.prefixLength)}`, "dev", "eth0");
   run("ip", "link", "set", "eth0", "up");
   run("ip", "route", "add", "default", "via", network.hostAddress);
@@ -54,37 +54,37 @@ export async function furnishNamespace(plan: Plan): Promise<void> {
 }
 
 /** Puts an empty file system over each private folder, with the folders to keep that lie below it in their old place. */
-function coverFolders(keep: readonly string[]): void {
+function mountTmpfs(keep: readonly string[]): void {
   for (const folder of privateFolders) {
     const kept = keep.filter((path) => path.startsWith(`${folder}/`));
-    const shelf = "/mnt";
-    if (kept.length > 0) run("mount", "-t", "tmpfs", "-o", "mode=0755", "shelf", shelf);
-    const parked = kept.map((path, index) => {
-      const place = join(shelf, String(index));
+    const staging = "/mnt";
+    if (kept.length > 0) run("mount", "-t", "tmpfs", "-o", "mode=0755", "staging", staging);
+    const staged = kept.map((path, index) => {
+      const place = join(staging, String(index));
       mkdirSync(place);
       run("mount", "--rbind", path, place);
       return { path, place };
     });
     run("mount", "-t", "tmpfs", "-o", "mode=0755,size=256m", "geocrop-sandbox", folder);
-    for (const { path, place } of parked) {
+    for (const { path, place } of staged) {
       mkdirSync(path, { recursive: true });
       run("mount", "--rbind", place, path);
     }
-    if (kept.length > 0) run("umount", "--recursive", "--lazy", shelf);
+    if (kept.length > 0) run("umount", "--recursive", "--lazy", staging);
   }
 }
 
 /** `/sys/class/net` shows the network of the process that mounted it. */
-function showOwnSys(): void {
-  const shelf = "/run/cgroup";
-  mkdirSync(shelf);
-  run("mount", "--rbind", "/sys/fs/cgroup", shelf);
+function mountOwnSys(): void {
+  const staging = "/run/cgroup";
+  mkdirSync(staging);
+  run("mount", "--rbind", "/sys/fs/cgroup", staging);
   run("mount", "-t", "sysfs", "sysfs", "/sys");
-  run("mount", "--rbind", shelf, "/sys/fs/cgroup");
-  run("umount", "--recursive", "--lazy", shelf);
+  run("mount", "--rbind", staging, "/sys/fs/cgroup");
+  run("umount", "--recursive", "--lazy", staging);
 }
 
-function hideKernelSettings(): void {
+function maskKernelSettings(): void {
   const folder = "/run/geocrop-sandbox/kernel";
   mkdirSync(folder, { recursive: true });
   for (const [name, value] of Object.entries(kernelSettings)) {
@@ -97,7 +97,7 @@ function hideKernelSettings(): void {
 }
 
 /** The host hands the node its end of the veth pair as soon as it knows the node's first process. */
-async function interfaceAppears(): Promise<void> {
+async function waitForInterface(): Promise<void> {
   for (let attempt = 0; attempt < 200; attempt += 1) {
     if (existsSync("/sys/class/net/eth0")) return;
     await sleep(50);

@@ -76,7 +76,7 @@ export function certificatePaths(pki: string, name: string): { certificate: stri
 export async function ensurePki(pki: string, run: Run): Promise<void> {
   await mkdir(pki, { recursive: true, mode: 0o700 });
   const authority = certificatePaths(pki, "ca");
-  if (!(await holds(authority.certificate, authority.key))) {
+  if (!(await isValid(authority.certificate, authority.key))) {
     await make(authority, [
       "-subj",
       "/CN=geocrop-sandbox",
@@ -92,7 +92,7 @@ export async function ensurePki(pki: string, run: Run): Promise<void> {
   }
   for (const request of certificates) {
     const paths = certificatePaths(pki, request.name);
-    if (await holds(paths.certificate, paths.key)) continue;
+    if (await isValid(paths.certificate, paths.key)) continue;
     await make(paths, [
       "-CA",
       authority.certificate,
@@ -140,8 +140,8 @@ export async function ensurePki(pki: string, run: Run): Promise<void> {
   }
 }
 
-/** Whether a certificate is there, with its key, and good for a while. */
-async function holds(certificate: string, key: string): Promise<boolean> {
+/** Whether a certificate and its key exist and will not expire soon. */
+async function isValid(certificate: string, key: string): Promise<boolean> {
   if (!existsSync(certificate) || !existsSync(key)) return false;
   const { validToDate } = new X509Certificate(await readFile(certificate));
   return validToDate.getTime() - Date.now() > renewalDays * 86_400_000;

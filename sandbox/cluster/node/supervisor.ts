@@ -1,5 +1,5 @@
 /**
- * The node's second process, after a bare init: furnishes the namespaces, starts the node's components, starts each
+ * The node's second process, after a bare init: sets the namespaces up, starts the node's components, starts each
  * again when it ends, and stops them in good order when told to. When it dies, the init ends, and with it the kernel
  * ends every process, mount and interface of the node.
  *
@@ -12,15 +12,15 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { processesIn } from "./cgroups.ts";
 import type { Component, Need } from "./components.ts";
-import { furnishNamespace } from "./namespace.ts";
+import { setUpNamespace } from "./namespace.ts";
 import { type ComponentStatus, type Plan, readPlan } from "./plan.ts";
 
-const largestLog = 8 * 1024 * 1024;
-const longestBackoff = 15_000;
-const calmAfter = 60_000;
+const maxLogBytes = 8 * 1024 * 1024;
+const maxBackoffMs = 15_000;
+const stableAfterMs = 60_000;
 
 /** Keeps one component running. */
-class Keeper {
+class SupervisedProcess {
   readonly component: Component;
   readonly #log: number;
   readonly #changed: () => void;
@@ -46,27 +46,29 @@ class Keeper {
   }
 
   start(): void {
-    this.#ended = this.#keep();
+    this.#ended = this.#supervise();
   }
 
   /** Ends the component for good: politely, then not. */
-  async stop(grace: number): Promise<void> {
+  async stop(graceMs: number): Promise<void> {
     this.#stopping = true;
     this.#child?.kill("SIGTERM");
-    const killer = setTimeout(() => this.#child?.kill("SIGKILL"), grace);
+    const killer = setTimeout(() => this.#child?.kill("SIGKILL"), graceMs);
     await this.#ended;
     clearTimeout(killer);
   }
 
-  async #keep(): Promise<void> {
+  async #supervise(): Promise<void> {
     let backoff = 500;
     while (!this.#stopping) {
-      if (!(await this.#needsMet())) return;
+      if (!(await this.#waitForDependencies())) return;
       const began = Date.now();
       await this.#runOnce();
       if (this.isStopping()) return;
-      backoff = Date.now() - began > calmAfter ? 500 : Math.min(backoff * 2, longestBackoff);
-      console.log(`${new Date().toISOString()} ${this.component.name} ended; again in ${String(backoff)} ms`);
+      backoff = Date.now() - began > stableAfterMs ? 500 : Math.min(backoff * 2, maxBackoffMs);
+      console.log(
+        `${new Date().toISOString()} ${this.component.name} ended; restarting in ${String(backoff)} ms`,
+      );
       await sleep(backoff);
       this.#restarts += 1;
     }
@@ -76,9 +78,9 @@ class Keeper {
     return this.#stopping;
   }
 
-  async #needsMet(): Promise<boolean> {
+  async #waitForDependencies(): Promise<boolean> {
     for (const need of this.component.needs) {
-      while (!(await answers(need))) {
+      while (!(await isListening(need))) {
         if (this.#stopping) return false;
         await sleep(100);
       }
@@ -109,11 +111,11 @@ class Keeper {
 }
 
 function openLog(path: string): number {
-  if (existsSync(path) && statSync(path).size > largestLog) renameSync(path, `${path}.1`);
+  if (existsSync(path) && statSync(path).size > maxLogBytes) renameSync(path, `${path}.1`);
   return openSync(path, "a", 0o600);
 }
 
-function answers(need: Need): Promise<boolean> {
+function isListening(need: Need): Promise<boolean> {
   return new Promise((settle) => {
     const socket = "socket" in need ? connect(need.socket) : connect(need.port, "127.0.0.1");
     socket.on("connect", () => {
@@ -125,8 +127,8 @@ function answers(need: Need): Promise<boolean> {
 }
 
 /** Lets the pods' processes end by themselves: the kubelet, which would do it, is stopped already. */
-async function endPods(grace: number): Promise<void> {
-  const deadline = Date.now() + grace;
+async function terminatePods(graceMs: number): Promise<void> {
+  const deadline = Date.now() + graceMs;
   for (const pid of await processesIn("kubepods")) {
     try {
       process.kill(pid, "SIGTERM");
@@ -141,32 +143,37 @@ async function supervise(plan: Plan): Promise<void> {
   mkdirSync(plan.logs, { recursive: true });
   rmSync(plan.statusFile, { force: true });
   const report = (): void => {
-    writeFileSync(`${plan.statusFile}.part`, JSON.stringify(keepers.map((keeper) => keeper.status)), {
-      mode: 0o600,
-    });
+    writeFileSync(
+      `${plan.statusFile}.part`,
+      JSON.stringify(processes.map((supervised) => supervised.status)),
+      {
+        mode: 0o600,
+      },
+    );
     renameSync(`${plan.statusFile}.part`, plan.statusFile);
   };
-  const keepers: Keeper[] = [];
-  for (const component of plan.components) keepers.push(new Keeper(component, plan.logs, report));
-  for (const keeper of keepers) keeper.start();
+  const processes: SupervisedProcess[] = [];
+  for (const component of plan.components)
+    processes.push(new SupervisedProcess(component, plan.logs, report));
+  for (const supervised of processes) supervised.start();
 
   await new Promise((stop) => process.once("SIGTERM", stop));
-  const told = Date.now();
-  const stop = async (names: readonly string[], grace: number): Promise<void> => {
+  const stopRequested = Date.now();
+  const stop = async (names: readonly string[], graceMs: number): Promise<void> => {
     await Promise.all(
-      keepers
-        .filter((keeper) => names.includes(keeper.component.name))
-        .map(async (keeper) => {
-          await keeper.stop(grace);
+      processes
+        .filter((supervised) => names.includes(supervised.component.name))
+        .map(async (supervised) => {
+          await supervised.stop(graceMs);
           console.log(
-            `${new Date().toISOString()} ${keeper.component.name} stopped after ${String(Date.now() - told)} ms`,
+            `${new Date().toISOString()} ${supervised.component.name} stopped after ${String(Date.now() - stopRequested)} ms`,
           );
         }),
     );
   };
   // The kubelet goes first, or it would start again what is being stopped; etcd last, when nobody writes any more.
   await stop(["kubelet", "node-agent", "kube-controller-manager", "kube-scheduler", "kube-proxy"], 3_000);
-  await endPods(8_000);
+  await terminatePods(8_000);
   await stop(["containerd", "kube-apiserver"], 5_000);
   await stop(["etcd"], 5_000);
 }
@@ -174,5 +181,5 @@ async function supervise(plan: Plan): Promise<void> {
 const [planFile] = process.argv.slice(2);
 if (planFile === undefined) throw new Error("usage: node supervisor.ts PLAN");
 const plan = await readPlan(planFile);
-await furnishNamespace(plan);
+await setUpNamespace(plan);
 await supervise(plan);

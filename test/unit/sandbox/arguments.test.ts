@@ -26,15 +26,15 @@ describe("the sandbox's command line", () => {
   });
 
   test.each([
-    { args: ["start"], message: 'there is no command "start"' },
-    { args: ["status", "now"], message: '"now" is too much' },
-    { args: ["env", "--purge"], message: '"env" takes no --purge' },
-    { args: ["down", "--cache"], message: "--cache goes with --purge only" },
+    { args: ["start"], message: 'unknown command "start"' },
+    { args: ["status", "now"], message: 'unexpected argument "now"' },
+    { args: ["env", "--purge"], message: '"env" does not take --purge' },
+    { args: ["down", "--cache"], message: "--cache needs --purge" },
     { args: ["--engine", "terraform"], message: '--engine is "terraform"' },
     { args: ["logs", "etcd", "--lines", "0"], message: '--lines is "0"' },
     { args: ["--purgee"], message: "--purgee" },
     // A name such as "constructor" must not be found on the table's prototype.
-    { args: ["constructor"], message: 'there is no command "constructor"' },
+    { args: ["constructor"], message: 'unknown command "constructor"' },
   ])("$args is refused: $message", ({ args, message }) => {
     expect(() => parseCommand(args)).toThrow(UsageError);
     expect(() => parseCommand(args)).toThrow(message);

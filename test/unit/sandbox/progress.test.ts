@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { chooseLogs } from "../../../sandbox/logs.ts";
 import { elapsed, progressOn, size } from "../../../sandbox/progress.ts";
-import { CommandFailed, lastLines, runner } from "../../../sandbox/run.ts";
+import { CommandError, lastLines, runner } from "../../../sandbox/run.ts";
 import { describe as describeStatus } from "../../../sandbox/status.ts";
 
 describe("progress", () => {
@@ -78,7 +78,7 @@ describe("commands", () => {
   });
 
   test("a failure is an error of its own kind", () => {
-    expect(new CommandFailed("x", "failed", 1, { stdout: "", stderr: "" }, "/log").message).toBe(
+    expect(new CommandError("x", "failed", 1, { stdout: "", stderr: "" }, "/log").message).toBe(
       "x: failed\nThe whole log: /log",
     );
   });

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 import {
   type MachineFacts,
-  PrerequisitesMissing,
+  PrerequisitesError,
   compareVersions,
   faultsOf,
 } from "../../../../sandbox/cluster/prerequisites.ts";
@@ -83,7 +83,7 @@ describe("prerequisites", () => {
 
   test("all faults are told at once, each with its remedy", () => {
     const faults = faultsOf({ ...goodMachine, userId: 1000, goVersion: "1.20", subnetUsers: ["eth1"] });
-    const { message } = new PrerequisitesMissing(faults);
+    const { message } = new PrerequisitesError(faults);
     for (const { problem, remedy } of faults) {
       expect(message).toContain(problem);
       expect(message).toContain(remedy);

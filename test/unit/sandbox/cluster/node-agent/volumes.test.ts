@@ -8,7 +8,7 @@ import {
 } from "../../../../../sandbox/cluster/node-agent/volumes.ts";
 
 const options = { storageClass: "sandbox", volumesDir: "/data/volumes", nodeName: "node-1" };
-const DIRECTORY = "/data/volumes/ns_data-minio-0_uid-1";
+const directory = "/data/volumes/ns_data-minio-0_uid-1";
 
 const claim = ({ spec = {}, metadata = {} } = {}) =>
   claimSchema.parse({
@@ -39,7 +39,7 @@ const volume = ({ spec = {}, metadata = {}, phase = "Released" } = {}) =>
     spec: {
       persistentVolumeReclaimPolicy: "Delete",
       claimRef: { namespace: "ns", name: "data-minio-0", uid: "uid-1" },
-      local: { path: DIRECTORY },
+      local: { path: directory },
       ...spec,
     },
     status: { phase },
@@ -76,7 +76,7 @@ test("a volume is bound to its claim and node, and named by the claim alone", ()
       storageClassName: "sandbox",
       persistentVolumeReclaimPolicy: "Delete",
       claimRef: { namespace: "ns", name: "data-minio-0", uid: "uid-1" },
-      local: { path: DIRECTORY },
+      local: { path: directory },
     },
   });
   expect(volumeFor(claim(), options)).toEqual(volumeFor(claim(), options));
@@ -86,7 +86,7 @@ describe("which directories are deleted", () => {
   const toDelete = (given: ReturnType<typeof volume>) => directoryToDelete(given, options.volumesDir);
 
   test("a released volume's", () => {
-    expect(toDelete(volume())).toBe(DIRECTORY);
+    expect(toDelete(volume())).toBe(directory);
   });
 
   test.each([
