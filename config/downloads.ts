@@ -3,6 +3,15 @@ import { z } from "zod";
 import { exposure } from "./exposure.ts";
 import { expected, publicOrigin, replicas, resources, wholeNumber } from "./values.ts";
 
+/** What one client address may take from one pod. Twice the requests may come at once; beyond it the answer is 429. */
+export interface DownloadLimits {
+  /** Downloads at once. */
+  readonly connections: number;
+  /** Requests a second, on average. */
+  readonly requestsPerSecond: number;
+}
+export const defaultDownloadLimits: DownloadLimits = { connections: 256, requestsPerSecond: 500 };
+
 /** The download gateway. */
 export const downloads = z.strictObject(
   {
@@ -11,8 +20,12 @@ export const downloads = z.strictObject(
     expose: exposure.default({ type: "ClusterIP" }),
     limits: z
       .strictObject({
-        connections: wholeNumber("downloads at once").min(1, "must be at least 1").default(256),
-        requestsPerSecond: wholeNumber("requests a second").min(1, "must be at least 1").default(500),
+        connections: wholeNumber("downloads at once")
+          .min(1, "must be at least 1")
+          .default(defaultDownloadLimits.connections),
+        requestsPerSecond: wholeNumber("requests a second")
+          .min(1, "must be at least 1")
+          .default(defaultDownloadLimits.requestsPerSecond),
       })
       .prefault({}),
     trustedProxies: z
@@ -29,6 +42,3 @@ export const downloads = z.strictObject(
   },
   expected("a map", "give at least {publicUrl}"),
 );
-
-/** What one client address may take from one pod. */
-export type DownloadLimits = z.output<typeof downloads>["limits"];

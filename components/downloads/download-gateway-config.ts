@@ -1,12 +1,5 @@
-import { tls12Suites } from "../../config/names.ts";
-
-/** What one client address may take. Beyond it the answer is 429. */
-export interface Limits {
-  /** Downloads at once. */
-  readonly connections: number;
-  /** Requests a second on average; twice as many may come at once. */
-  readonly requestsPerSecond: number;
-}
+import { defaultDownloadLimits, type DownloadLimits } from "../../config/downloads.ts";
+import { mountPaths, resultsBucket, servers, tls12Suites } from "../../config/names.ts";
 
 /** Of memory, in bytes: for nginx itself, and for each download under way (measured: 0.3 MiB; bench/downloads.ts). */
 const idleMemory = 48 * 1024 * 1024;
@@ -17,7 +10,7 @@ export function downloadsThatFit(memoryBytes: number): number {
   return Math.max(1, Math.floor((memoryBytes - idleMemory) / downloadMemory));
 }
 
-/** What the download gateway's nginx is told. Everything has the place it has in the pod unless stated. */
+/** The settings of the download gateway's nginx. Everything has the place it has in the pod unless stated. */
 export interface NginxConfigArgs {
   /** MinIO's Service as `host:port`. The host is also the name its certificate must carry. */
   readonly upstream: string;
@@ -28,7 +21,7 @@ export interface NginxConfigArgs {
   /** Directory with `tls.crt`, `tls.key` and `ca.crt`. @default /etc/geocrop/tls */
   readonly tlsDir?: string;
   /** @default 256 downloads, 500 requests a second */
-  readonly limits?: Limits;
+  readonly limits?: DownloadLimits;
   /** Downloads at once of all addresses together. @default no limit but the workers' 4096 connections each */
   readonly downloadsAtOnce?: number;
   /** Address ranges of proxies before the gateway, whose X-Forwarded-For is believed. @default none */
@@ -46,7 +39,7 @@ export interface NginxConfigArgs {
 /**
  * The request headers MinIO gets from the client; nothing else of a request's header is passed on. Host is as the
  * client sent it, since the signature covers it. No `x-amz-*` among them: MinIO obeys some of those although the
- * signature does not cover them (CVE-2026-97731). No Origin: MinIO's own CORS answer allows everybody by default.
+ * signature does not cover them (CVE-2026-97731). No Origin: MinIO's own CORS answer allows every origin by default.
  */
 const passedHeaders = {
   Host: "$http_host",
@@ -106,26 +99,25 @@ function signedTarget(bucket: string): string {
 }
 
 /**
- * nginx.conf of the download gateway: the one door to MinIO from outside, for signed downloads only. Tried with nginx
- * 1.22 and meant for all later ones.
+ * nginx.conf of the download gateway: the only endpoint from outside to MinIO, for signed downloads alone. Tried with
+ * nginx 1.22 and meant for all later ones.
  *
  * The request goes on byte for byte as it came (`proxy_pass` without a path), because the signature covers path
  * and query. Whether the signature is right is for MinIO to say.
  */
 export function nginxConfig({
   upstream,
-  bucket = "geocrop-results",
-  limits = { connections: 256, requestsPerSecond: 500 },
+  bucket = resultsBucket,
+  limits = defaultDownloadLimits,
   downloadsAtOnce,
   trustedProxies = [],
-  port = 8443,
-  tlsDir = "/etc/geocrop/tls",
+  port = servers.downloads.port,
+  tlsDir = mountPaths.tls,
   tempDir = "/tmp",
   workers = 2,
   accessLog = "/dev/stdout",
   allowedOrigins = [],
 }: NginxConfigArgs): string {
-  const host = upstream.replace(/:\d+$/, "");
   return `daemon off;
 worker_processes ${workers};
 pid ${tempDir}/nginx.pid;
@@ -137,14 +129,7 @@ events {
 }
 
 http {
-  # nginx ends each error of a request with its whole request line and upstream URL, a live signature included, and
-  # no setting leaves them out. So these go nowhere; the access log has the status, MinIO's own and the timings.
-  error_log /dev/null emerg;
-
-  log_format json escape=json '{${Object.entries(logFields)
-    .map(([name, variable]) => `"${name}":"${variable}"`)
-    .join(",")}}';
-  access_log ${accessLog} json;
+${accessLogSection(accessLog)}
 
   client_body_temp_path ${tempDir}/client-body;
   proxy_temp_path ${tempDir}/proxy;
@@ -163,7 +148,60 @@ http {
   large_client_header_buffers 4 8k;
   client_max_body_size 1;
 
-  map $request_uri $signed_download {
+${signatureMaps(bucket)}
+
+${originMaps(allowedOrigins)}
+
+  # A path with a variable is read at each handshake, so a renewed certificate holds at once, without a reload.
+  map "" $tls_dir {
+    default ${tlsDir};
+  }
+
+${clientLimits(trustedProxies, limits)}
+
+  upstream minio {
+    server ${upstream} max_fails=0;
+    keepalive 32;
+    # Below MinIO's 30 s, or a request could meet a connection that MinIO is just closing.
+    keepalive_timeout 20s;
+  }
+
+  server {
+${tlsSection(port)}
+
+${headerSection}
+
+    location = /healthz {
+      access_log off;
+      return 200 "ok\\n";
+    }
+
+${preflightSection}
+
+    location / {
+${admission(limits, downloadsAtOnce)}
+
+${proxySection(upstream, tlsDir)}
+    }
+  }
+}
+`;
+}
+
+/** One line of JSON a request, without what could be used again: neither query nor nginx's own error lines. */
+const accessLogSection = (
+  accessLog: string,
+) => `  # nginx ends each error of a request with its whole request line and upstream URL, a live signature included, and
+  # no setting leaves them out. So these go nowhere; the access log has the status, MinIO's own and the timings.
+  error_log /dev/null emerg;
+
+  log_format json escape=json '{${Object.entries(logFields)
+    .map(([name, variable]) => `"${name}":"${variable}"`)
+    .join(",")}}';
+  access_log ${accessLog} json;`;
+
+/** What tells a request for a signed download from all others, and what of it is passed on. */
+const signatureMaps = (bucket: string) => `  map $request_uri $signed_download {
     default 0;
     "~${signedTarget(bucket)}" 1;
   }
@@ -181,9 +219,12 @@ http {
     default 0;
     "~*^streaming" 1;
     "~*[?&]x-amz-content-sha256=streaming" 1;
-  }
+  }`;
 
-  # The web origins whose pages may read downloads, each as a whole; no header goes to any other.
+/** CORS: which origin an answer names, and the path that the access log shows. */
+const originMaps = (
+  allowedOrigins: readonly string[],
+) => `  # The web origins whose pages may read downloads, each as a whole; no header goes to any other.
   map $http_origin $allowed_origin {
     default "";${allowedOrigins.map((origin) => `\n    "${origin}" $http_origin;`).join("")}
   }
@@ -199,31 +240,23 @@ http {
   # Up to the query, even where somebody encoded its question mark.
   map $request_uri $logged_path {
     "~^(?<path>(?:[A-Za-z0-9._~/-]|%(?!2[56]|3[DdFf])[0-9A-Fa-f]{2})*)" $path;
-  }
+  }`;
 
-  # A path with a variable is read at each handshake, so a renewed certificate holds at once, without a reload.
-  map "" $tls_dir {
-    default ${tlsDir};
-  }
-
-${trustedProxies.map((range) => `  set_real_ip_from ${range};\n`).join("")}  real_ip_header X-Forwarded-For;
+/** Who a client is, and what one may take. */
+const clientLimits = (
+  trustedProxies: readonly string[],
+  limits: DownloadLimits,
+) => `${trustedProxies.map((range) => `  set_real_ip_from ${range};\n`).join("")}  real_ip_header X-Forwarded-For;
   real_ip_recursive on;
 
   limit_conn_zone $binary_remote_addr zone=connections:10m;
   limit_req_zone $binary_remote_addr zone=requests:10m rate=${limits.requestsPerSecond}r/s;
   limit_conn_zone $server_port zone=all:1m;
   limit_conn_status 429;
-  limit_req_status 429;
+  limit_req_status 429;`;
 
-  upstream minio {
-    server ${upstream} max_fails=0;
-    keepalive 32;
-    # Below MinIO's 30 s, or a request could meet a connection that MinIO is just closing.
-    keepalive_timeout 20s;
-  }
-
-  server {
-    listen ${port} ssl http2;
+/** TLS by Mozilla's "intermediate" guidelines. */
+const tlsSection = (port: number) => `    listen ${port} ssl http2;
 
     ssl_certificate $tls_dir/tls.crt;
     ssl_certificate_key $tls_dir/tls.key;
@@ -233,23 +266,18 @@ ${trustedProxies.map((range) => `  set_real_ip_from ${range};\n`).join("")}  rea
     ssl_prefer_server_ciphers off;
     ssl_session_cache shared:tls:10m;
     ssl_session_timeout 1d;
-    ssl_session_tickets off;
+    ssl_session_tickets off;`;
 
-    add_header Strict-Transport-Security "max-age=63072000" always;
+const headerSection = `    add_header Strict-Transport-Security "max-age=63072000" always;
     add_header X-Content-Type-Options nosniff always;
     # The address of a download is a credential, which a page must not pass on.
     add_header Referrer-Policy no-referrer always;
 
     add_header Vary Origin always;
     add_header Access-Control-Allow-Origin $allowed_origin always;
-    add_header Access-Control-Expose-Headers $exposed_headers always;
+    add_header Access-Control-Expose-Headers $exposed_headers always;`;
 
-    location = /healthz {
-      access_log off;
-      return 200 "ok\\n";
-    }
-
-    # A browser asks before it sends a Range that is more than simple, or an If-None-Match. Not in the location below,
+const preflightSection = `    # A browser asks before it sends a Range that is more than simple, or an If-None-Match. Not in the location below,
     # whose rules don't hold for the methods that it denies.
     if ($preflight) {
       return 418;
@@ -262,10 +290,10 @@ ${trustedProxies.map((range) => `  set_real_ip_from ${range};\n`).join("")}  rea
       add_header Access-Control-Allow-Headers "Range, If-Range, If-Match, If-None-Match, If-Modified-Since, If-Unmodified-Since" always;
       add_header Access-Control-Max-Age 600 always;
       return 204;
-    }
+    }`;
 
-    location / {
-      limit_except GET {
+/** Which requests go on to MinIO. */
+const admission = (limits: DownloadLimits, downloadsAtOnce: number | undefined) => `      limit_except GET {
         deny all;
       }
       if ($streaming) {
@@ -276,9 +304,10 @@ ${trustedProxies.map((range) => `  set_real_ip_from ${range};\n`).join("")}  rea
       }
 
       limit_conn connections ${limits.connections};
-${downloadsAtOnce === undefined ? "" : `      limit_conn all ${downloadsAtOnce};\n`}      limit_req zone=requests burst=${limits.requestsPerSecond * 2} nodelay;
+${downloadsAtOnce === undefined ? "" : `      limit_conn all ${downloadsAtOnce};\n`}      limit_req zone=requests burst=${limits.requestsPerSecond * 2} nodelay;`;
 
-      proxy_pass https://minio;
+/** How they go on to MinIO. */
+const proxySection = (upstream: string, tlsDir: string) => `      proxy_pass https://minio;
       proxy_http_version 1.1;
       proxy_force_ranges on;
       proxy_pass_request_body off;
@@ -290,7 +319,7 @@ ${Object.entries(passedHeaders)
       proxy_ssl_verify on;
       proxy_ssl_verify_depth 3;
       proxy_ssl_trusted_certificate ${tlsDir}/ca.crt;
-      proxy_ssl_name ${host};
+      proxy_ssl_name ${upstream.replace(/:\d+$/, "")};
       proxy_ssl_server_name on;
       proxy_ssl_protocols TLSv1.2 TLSv1.3;
 
@@ -304,9 +333,4 @@ ${Object.entries(passedHeaders)
       proxy_read_timeout 60s;
 
       proxy_hide_header Strict-Transport-Security;
-      proxy_hide_header X-Content-Type-Options;
-    }
-  }
-}
-`;
-}
+      proxy_hide_header X-Content-Type-Options;`;
