@@ -11,8 +11,8 @@ const usage = "usage: put --bucket B --key K --bytes N [--content-type T]   (N b
 /** The S3 limit of a single PUT: 5 GiB. */
 const MAX_BYTES = 5 * 1024 ** 3;
 
-/** No byte from standard input for this long: the other end is gone, and waiting would hold the pod for ever. */
-const STALL_MS = 60_000;
+/** No byte from standard input for this long, in milliseconds: the other end is gone, and waiting would hold the pod for ever. */
+const defaultStallMs = 60_000;
 
 /** What one upload is, from the command line. */
 export interface Upload {
@@ -64,7 +64,7 @@ export function readArguments(args: string[]): Upload {
 export async function* exactly(
   input: Readable,
   count: number,
-  stallMs: number = STALL_MS,
+  stallMs: number = defaultStallMs,
 ): AsyncGenerator<Buffer> {
   let missing = count;
   if (missing === 0) return;

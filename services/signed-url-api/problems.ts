@@ -6,7 +6,7 @@ import { StorageError } from "./jobs/storage.ts";
  * An answer that is an error, as RFC 9457 describes it. `type` is stable: clients may switch on it.
  *
  * The body carries nothing of the single request (no instance, no request id): two requests with the same
- * problem get the same bytes, so that an absent job can't be told from somebody else's.
+ * problem get the same bytes, so that an absent job can't be distinguished from somebody else's.
  */
 export class Problem extends Error {
   override readonly name = "Problem";
@@ -84,14 +84,14 @@ export const tokenMissing = (): Problem =>
     headers: { "www-authenticate": 'Bearer realm="geocrop"' },
   });
 
-/** @param cause - for the log; the caller isn't told what is wrong with a token */
+/** @param cause - for the log; the client doesn't learn what is wrong with a token */
 export const tokenInvalid = (cause: Error): Problem =>
   new Problem(401, "token-invalid", "The bearer token is not valid", {
     headers: { "www-authenticate": 'Bearer realm="geocrop", error="invalid_token"' },
     cause,
   });
 
-/** Something the API depends on fails: nobody is let in, and nobody is told that a job is absent. */
+/** Something the API depends on fails: all access is refused, and no job is reported absent. */
 export const unavailable = (cause: Error): Problem =>
   new Problem(503, "unavailable", "The service can't answer now", { headers: { "retry-after": "5" }, cause });
 
@@ -107,7 +107,7 @@ const bodyProblems: Readonly<Record<string, () => Problem>> = {
   FST_ERR_CTP_INVALID_MEDIA_TYPE: unsupportedMediaType,
 };
 
-/** Any error as the problem that the client is told. */
+/** Any error as the problem to answer with. */
 export function toProblem(error: unknown): Problem {
   if (error instanceof Problem) return error;
   if (error instanceof StorageError) return unavailable(error);

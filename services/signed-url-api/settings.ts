@@ -72,7 +72,7 @@ const schema = z.object({
   /**
    * Whose bearer may read every job's result, as `claim=value`: the token's claim is that value, or a list with it.
    *
-   * @default nobody
+   * @default no administrators
    */
   ADMIN_CLAIM: z
     .string()

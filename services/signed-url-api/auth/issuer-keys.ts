@@ -23,7 +23,7 @@ type KeySettings = Pick<Settings, "JWKS_FILE" | "JWKS_URL" | "JWKS_CA_FILE">;
 /**
  * Opens the issuer's keys, from the file or the URL that the settings name.
  *
- * @param onChange - called when the keys are others than before: what was verified by the former is no longer valid
+ * @param onChange - called when the keys have changed: what was verified by the previous ones is no longer valid
  * @throws when the file, or that of the authorities, is missing or not usable
  */
 export const openIssuerKeys = (

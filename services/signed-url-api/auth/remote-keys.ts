@@ -25,7 +25,7 @@ export interface RemoteKeys {
 export interface RemoteKeysOptions {
   /** Fetches the text of the JWKS. */
   fetchText: () => Promise<string>;
-  /** Called when the keys are others than before: what was verified by the former is no longer valid. */
+  /** Called when the keys have changed: what was verified by the previous ones is no longer valid. */
   onChange: () => void;
   /** Called when they can't be fetched or read; the previous ones stay in use. */
   onError: (error: unknown) => void;

@@ -44,7 +44,7 @@ export function createSignIn({ tokens, perSubject, perAddress }: SignInOptions):
   };
 }
 
-/** Takes from a limit, and tells the client what is left. */
+/** Counts against a limit, and sends the client what is left of it. */
 function takeFrom(limit: RateLimit, name: string, client: string, cost: number, reply: FastifyReply): void {
   const { allowed, remaining, retryAfter } = limit(client, cost);
   reply.header("ratelimit", `"${name}";r=${remaining};t=${retryAfter}`);

@@ -20,7 +20,7 @@ export interface TokenRules {
   algorithms: readonly string[];
   /** The issuer's keys. The token's own `jwk`, `jku`, `x5u` and `x5c` are never looked at. */
   keys: JWTVerifyGetKey;
-  /** Whose bearer may read every job's result: a claim that is this value, or a list with it. @default nobody's */
+  /** Whose bearer may read every job's result: a claim that is this value, or a list with it. @default no administrators */
   admin?: { claim: string; value: string } | undefined;
   /** In milliseconds. @default Date.now */
   now?: () => number;

@@ -1,8 +1,8 @@
 /** A job's name as it stands in paths and object keys: 1 to 64 ASCII characters, no dot, no slash, no percent sign. */
-export const JOB_ID = "[A-Za-z0-9][A-Za-z0-9_-]{0,63}";
+export const jobIdPattern = "[A-Za-z0-9][A-Za-z0-9_-]{0,63}";
 
-const wholeId = new RegExp(`^${JOB_ID}$`);
-const downloadPath = new RegExp(`^/api/v1/results/${JOB_ID}/(?:download|result\\.tif)$`);
+const wholeId = new RegExp(`^${jobIdPattern}$`);
+const downloadPath = new RegExp(`^/api/v1/results/${jobIdPattern}/(?:download|result\\.tif)$`);
 
 /** Whether a text is a job id. */
 export const isJobId = (text: string): boolean => wholeId.test(text);

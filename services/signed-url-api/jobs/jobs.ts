@@ -67,7 +67,7 @@ export function createJobs(storage: Storage, options: JobsOptions = {}): Jobs {
   const loadResult = async (jobId: string): Promise<Result> => {
     const asked = now();
     const key = `jobs/${jobId}/result.tif`;
-    // One byte tells that it is there, its size and etag.
+    // Reading one byte is enough to learn whether it exists, its size and etag.
     const stored = await storage.read(key, { range: "0-0", maxBytes: 4096 });
     if (stored === undefined) throw resultNotReady();
     const { size, etag, contentType } = stored;

@@ -64,7 +64,7 @@ export function createStorage(options: StorageOptions): Storage {
       return { body, size: Number(whole), etag: answered.etag, contentType: answered["content-type"] };
     }
     const code = /<Code>(\w+)<\/Code>/.exec(body?.toString() ?? "")?.[1];
-    // Only this says that the object is absent; a bucket that is gone, or a key that is refused, is a fault.
+    // Only this says that the object is absent; a missing bucket or a refused key is an error.
     if (status === 404 && code === "NoSuchKey") return undefined;
     // An empty object has no first byte; no result is empty.
     if (status === 416) return undefined;

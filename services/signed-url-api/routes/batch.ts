@@ -1,4 +1,4 @@
-import { isJobId, JOB_ID } from "../jobs/job-id.ts";
+import { isJobId, jobIdPattern } from "../jobs/job-id.ts";
 import { invalidJobId, toProblem } from "../problems.ts";
 import type { UrlRouteOptions } from "./download.ts";
 import { answer, problems, type RoutePlugin } from "./openapi.ts";
@@ -31,7 +31,7 @@ export const batchRoute: RoutePlugin<UrlRouteOptions> = (app, { issuer, signIn }
       const entries = jobIds.map(async (jobId) => {
         const named = `{"job_id":${JSON.stringify(jobId)},`;
         try {
-          if (!isJobId(jobId)) throw invalidJobId(JOB_ID);
+          if (!isJobId(jobId)) throw invalidJobId(jobIdPattern);
           const download = await issuer.prepare(request, jobId, { expires_in: expiresIn });
           await issuer.record(request, jobId, download);
           return `${named}"download":${download.json}}`;

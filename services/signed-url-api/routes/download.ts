@@ -1,7 +1,7 @@
 import type { FastifyRequest } from "fastify";
 
 import type { SignIn } from "../auth/sign-in.ts";
-import { isDownloadTarget, JOB_ID } from "../jobs/job-id.ts";
+import { isDownloadTarget, jobIdPattern } from "../jobs/job-id.ts";
 import { invalidJobId } from "../problems.ts";
 import type { Download } from "../signing/downloads.ts";
 import { acceptsJson } from "./accept.ts";
@@ -17,7 +17,7 @@ export interface UrlRouteOptions {
 
 /** Before anything else looks at the path, or at the token: finding its key may already mean I/O. */
 export const checkPath = async ({ originalUrl }: FastifyRequest): Promise<void> => {
-  if (!isDownloadTarget(originalUrl)) throw invalidJobId(JOB_ID);
+  if (!isDownloadTarget(originalUrl)) throw invalidJobId(jobIdPattern);
 };
 
 /** Where a redirect leads: a HEAD request is redirected to the URL for HEAD, since a URL is signed for one method. */

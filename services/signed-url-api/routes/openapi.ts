@@ -57,7 +57,7 @@ const bounds: Readonly<Record<string, string>> = {
 const explain = (field: string, message: string): string =>
   bounds[field] ?? (field === "" ? "The body must be a JSON object with job_ids." : `${field}: ${message}.`);
 
-/** Headers of every answer that the document tells of. */
+/** Headers of every answer in the document. */
 const headers = {
   "X-Request-Id": {
     type: "string",
@@ -152,7 +152,7 @@ const transform: SwaggerTransform = ({ schema, url }) => ({
   url,
 });
 
-/** Makes the app tell about the routes that are added from now on. */
+/** Puts the routes that are added from now on into the OpenAPI document. */
 export async function describeRoutes(app: App): Promise<void> {
   await app.register(swagger, {
     transform,

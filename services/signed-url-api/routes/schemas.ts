@@ -1,13 +1,13 @@
 import * as z from "zod";
 
-import { JOB_ID } from "../jobs/job-id.ts";
+import { jobIdPattern } from "../jobs/job-id.ts";
 import { urlExpiry } from "../settings.ts";
 
 /** What requests must be, and what answers are: for the validation, the types and the OpenAPI document alike. */
 
 const jobId = z
   .string()
-  .regex(new RegExp(`^${JOB_ID}$`))
+  .regex(new RegExp(`^${jobIdPattern}$`))
   .max(64)
   .meta({ description: "The job, never percent-encoded.", examples: ["job-123"] });
 
