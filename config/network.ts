@@ -15,10 +15,13 @@ export const monitoring = z.strictObject({ namespace: namespaceName }).optional(
 
 const port = "must be a port number from 1024 to 65535";
 
-/** The port on 127.0.0.1 through which Pulumi reaches MinIO while it runs. */
+/**
+ * The port on 127.0.0.1 through which Pulumi reaches MinIO while it runs. The default lies below 32768, from where on
+ * Linux gives ports to outgoing connections: one of those may have been in use.
+ */
 export const tunnelPort = z
   .int({ error: port })
   .min(1024, port)
   .max(65_535, port)
   .meta({ title: "port" })
-  .default(39_000);
+  .default(19_000);

@@ -87,7 +87,7 @@ export async function recordProgram(
     preview,
   );
   const openTunnel = vi.fn<typeof OpenTunnel>(() =>
-    Promise.resolve({ address: "127.0.0.1:39000", authorityFile: "ca.crt" }),
+    Promise.resolve({ address: "127.0.0.1:19000", authorityFile: "ca.crt" }),
   );
   vi.resetModules();
   vi.doMock("../../components/minio/tunnel.ts", () => ({ openTunnel }));
