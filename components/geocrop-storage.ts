@@ -17,6 +17,8 @@ import { NetworkPolicies } from "./network/network-policies.ts";
 import { certificateServers } from "./tls/server-names.ts";
 import { PrivateBucket } from "./minio/private-bucket.ts";
 import { bytesOf } from "../config/quantity.ts";
+import { refusal } from "./refusal.ts";
+import { checkRunningStack, guardedSettings } from "./running-stack.ts";
 import { SignedUrlApi } from "./api/signed-url-api.ts";
 import { DevIssuer, type TokenRules } from "./api/token-issuer.ts";
 
@@ -36,16 +38,19 @@ export class GeocropStorage extends pulumi.ComponentResource {
   readonly buckets: Readonly<Record<string, pulumi.Output<string>>>;
 
   constructor(name: string, settings: Settings, opts?: pulumi.ComponentResourceOptions) {
-    super("geocrop:storage:GeocropStorage", name, {}, opts);
+    super("geocrop:storage:GeocropStorage", name, guardedSettings(settings), {
+      ...opts,
+      hooks: { beforeUpdate: refusal(`${name}-running-stack`, checkRunningStack(settings)) },
+    });
     const parent = { parent: this };
     const { namespace, images, protectData: protect } = settings;
 
-    const home = new kubernetes.core.v1.Namespace(
+    const namespaceResource = new kubernetes.core.v1.Namespace(
       `${name}-namespace`,
       { metadata: { name: namespace, labels: podSecurity } },
       { parent: this, protect },
     );
-    const inNamespace = { parent: this, dependsOn: [home] };
+    const inNamespace = { parent: this, dependsOn: [namespaceResource] };
 
     const policies = new NetworkPolicies(
       `${name}-network`,
@@ -59,7 +64,7 @@ export class GeocropStorage extends pulumi.ComponentResource {
     );
     const credentials = new Credentials(
       `${name}-credentials`,
-      { namespace, generation: settings.credentials.generation },
+      { generation: settings.credentials.generation },
       inNamespace,
     );
     // No pod before the policies that close it in and the Secrets that it mounts.
@@ -118,26 +123,26 @@ export class GeocropStorage extends pulumi.ComponentResource {
     );
     const inMinio = { parent: this, provider: admin.provider };
 
-    this.buckets = Object.fromEntries(
+    const buckets = new Map(
       Object.entries(settings.buckets).map(([bucket, { quota, noncurrentDays, expireDays }]) => [
         bucket,
         new PrivateBucket(
           `${name}-bucket-${bucket}`,
           { bucket, quota: bytesOf(quota), noncurrentDays, expireDays, protect },
           inMinio,
-        ).bucket,
+        ),
       ]),
     );
     const identities = (["api-signer", "worker", "job-submitter"] as const).map(
       (identity) =>
         new MinioIdentity(
           `${name}-${identity}`,
-          { identity, policy: policyOf[identity], turns: credentials.turnsOf(identity) },
+          { namespace, identity, credentials, policy: policyOf[identity] },
           inMinio,
         ),
     );
 
-    new DownloadGateway(
+    const gateway = new DownloadGateway(
       `${name}-downloads`,
       {
         namespace,
@@ -155,7 +160,8 @@ export class GeocropStorage extends pulumi.ComponentResource {
       // nginx looks the upstream's name up once, at its start.
       { parent: this, dependsOn: [policies, certificates, server] },
     );
-    new SignedUrlApi(
+    const tokens = this.#tokenSource(name, settings, inNamespace);
+    const api = new SignedUrlApi(
       `${name}-api`,
       {
         namespace,
@@ -167,7 +173,7 @@ export class GeocropStorage extends pulumi.ComponentResource {
         minioEndpoint: server.endpoint,
         downloadUrl: settings.downloads.publicUrl,
         urlExpirySeconds: settings.api.urlExpirySeconds,
-        tokens: this.#tokenRules(name, settings, inNamespace),
+        tokens: tokens.rules,
         adminClaim: settings.api.adminClaim,
         allowedOrigins: settings.allowedOrigins,
         rateLimits: settings.api.rateLimits,
@@ -175,8 +181,35 @@ export class GeocropStorage extends pulumi.ComponentResource {
       { parent: this, dependsOn: [policies, certificates, credentials, ...identities] },
     );
 
-    this.namespace = home.metadata.name;
+    // Depends on all that there is, so that `pulumi destroy`, with whatever flags, comes to it first. Protected, it
+    // stops the engine there, and not after what serves is gone.
+    new pulumi.ComponentResource(
+      "geocrop:storage:DestroyGuard",
+      `${name}-destroy-guard`,
+      {},
+      {
+        parent: this,
+        protect,
+        dependsOn: [
+          namespaceResource,
+          policies,
+          certificates,
+          credentials,
+          audit,
+          server,
+          admin,
+          ...buckets.values(),
+          ...identities,
+          gateway,
+          ...tokens.resources,
+          api,
+        ],
+      },
+    );
+
+    this.namespace = namespaceResource.metadata.name;
     this.minioEndpoint = server.endpoint;
+    this.buckets = Object.fromEntries([...buckets].map(([bucket, { bucket: created }]) => [bucket, created]));
     this.registerOutputs({
       namespace: this.namespace,
       minioEndpoint: this.minioEndpoint,
@@ -184,13 +217,18 @@ export class GeocropStorage extends pulumi.ComponentResource {
     });
   }
 
-  #tokenRules(name: string, settings: Settings, opts: pulumi.ComponentResourceOptions): TokenRules {
-    const { auth } = settings.api;
+  /** Which tokens the API takes, and what is deployed to issue them. */
+  #tokenSource(
+    name: string,
+    { namespace, api: { auth } }: Settings,
+    opts: pulumi.ComponentResourceOptions,
+  ): { readonly rules: TokenRules; readonly resources: readonly pulumi.Resource[] } {
     if (auth.mode === "dev-issuer") {
-      return new DevIssuer(`${name}-dev-issuer`, { namespace: settings.namespace }, opts).rules;
+      const devIssuer = new DevIssuer(`${name}-dev-issuer`, { namespace }, opts);
+      return { rules: devIssuer.rules, resources: [devIssuer] };
     }
     const { issuer, audience, algorithms, url, ca } = auth;
-    return { issuer, audience, algorithms, keys: { url, ca } };
+    return { rules: { issuer, audience, algorithms, keys: { url, ca } }, resources: [] };
   }
 }
 

@@ -1,9 +1,7 @@
-import * as kubernetes from "@pulumi/kubernetes";
 import * as pulumi from "@pulumi/pulumi";
 import * as random from "@pulumi/random";
 
-import { credentialsSecretName, identities, type Identity, keyPairFiles } from "../../config/names.ts";
-import { secretData } from "../kubernetes/secrets.ts";
+import { identities, type Identity } from "../../config/names.ts";
 
 /** The longest secret key that MinIO takes (7aac2a2, internal/auth/credentials.go). */
 const secretKeyLength = 40;
@@ -13,59 +11,54 @@ export interface KeyPair {
   readonly secretKey: pulumi.Output<string>;
 }
 
+/** An identity's key pair of one generation. */
+export interface KeyGeneration {
+  readonly generation: number;
+  readonly pair: KeyPair;
+}
+
 export interface CredentialsArgs {
-  readonly namespace: pulumi.Input<string>;
   /**
-   * Which turn of the identities' keys is in use. The turn before it stays valid, so that URLs and pods that
-   * still use it live on until the next one.
+   * The generation of the identities' keys that is in use. The generation before it stays valid, so that URLs and
+   * pods that still use it work until the next rotation.
    */
   readonly generation: number;
 }
 
-/** Generated keys, one pair an identity and turn; the pair in use is in the Secret `credentials-<identity>`. */
+/** Generated keys: root's, the audit log's token, and one pair for each identity and valid generation. */
 export class Credentials extends pulumi.ComponentResource {
   readonly root: KeyPair;
   /** What MinIO shows the audit receiver to prove itself. */
   readonly auditToken: pulumi.Output<string>;
-  readonly #pairs: ReadonlyMap<Identity, ReadonlyMap<number, KeyPair>>;
+  readonly #name: string;
+  readonly #generations: ReadonlyMap<Identity, readonly KeyGeneration[]>;
 
   constructor(name: string, args: CredentialsArgs, opts?: pulumi.ComponentResourceOptions) {
     super("geocrop:storage:Credentials", name, {}, opts);
-    const generations = [args.generation - 1, args.generation].filter((generation) => generation > 0);
-
+    this.#name = name;
     this.root = this.#keyPair(`${name}-root`, "root");
     this.auditToken = this.#password(`${name}-audit-token`);
-    this.#pairs = new Map(
-      identities.map((identity) => {
-        const pairs = new Map(
-          generations.map((generation) => [
-            generation,
-            this.#keyPair(`${name}-${identity}-g${generation}`, identity),
-          ]),
-        );
-        const current = pairs.get(args.generation);
-        if (current !== undefined) {
-          new kubernetes.core.v1.Secret(
-            `${name}-${identity}`,
-            {
-              metadata: { name: credentialsSecretName(identity), namespace: args.namespace },
-              data: secretData({
-                [keyPairFiles.accessKey]: current.accessKey,
-                [keyPairFiles.secretKey]: current.secretKey,
-              }),
-            },
-            { parent: this },
-          );
-        }
-        return [identity, pairs];
-      }),
+    const valid = [args.generation - 1, args.generation].filter((generation) => generation > 0);
+    this.#generations = new Map(
+      identities.map((identity) => [
+        identity,
+        valid.map((generation) => ({
+          generation,
+          pair: this.#keyPair(`${name}-${identity}-g${generation}`, identity),
+        })),
+      ]),
     );
     this.registerOutputs({});
   }
 
   /** An identity's valid key pairs, the oldest first; the last is in use. */
-  turnsOf(identity: Identity): readonly (readonly [generation: number, pair: KeyPair])[] {
-    return [...(this.#pairs.get(identity) ?? [])];
+  generationsOf(identity: Identity): readonly KeyGeneration[] {
+    return this.#generations.get(identity) ?? [];
+  }
+
+  /** What the Secret `credentials-<identity>` was called while this component declared it: until 0.1. */
+  formerSecret(identity: Identity): pulumi.Alias {
+    return { name: `${this.#name}-${identity}`, parent: this };
   }
 
   /** An access key that cannot be guessed: the known server holes need to know one (docs/security model). */

@@ -13,7 +13,7 @@ export interface MinioAdminArgs {
   readonly credentials: Credentials;
   /** What vouches for the server's certificate. @default read from the server's Secret */
   readonly authority: pulumi.Output<string> | undefined;
-  /** Whether root's key is of use still: it must be at the first deployment. */
+  /** Whether MinIO still takes root's key: it must at the first deployment. */
   readonly rootAccess: "bootstrap" | "off";
   /** What the provisioner may do (iam-policies.ts). */
   readonly provisionerPolicy: string;
@@ -21,7 +21,7 @@ export interface MinioAdminArgs {
 }
 
 /**
- * The way to MinIO's admin API, and who walks it: root makes the provisioner, the provisioner makes the rest.
+ * Access to MinIO's admin API: root creates the provisioner, and the provisioner creates the rest.
  */
 export class MinioAdmin extends pulumi.ComponentResource {
   /** Works as the provisioner. */
@@ -29,8 +29,15 @@ export class MinioAdmin extends pulumi.ComponentResource {
 
   constructor(name: string, args: MinioAdminArgs, opts?: pulumi.ComponentResourceOptions) {
     super("geocrop:storage:MinioAdmin", name, {}, opts);
+    // Known once the server is there, since its pods carry a digest of it; but not in the preview of a deployment that
+    // issues it anew. What the server still shows is then read from its Secret, or all its buckets and users would be
+    // listed as changed, since their provider might be.
+    let authority: string | undefined;
+    args.authority?.apply((certificate) => {
+      authority = certificate;
+    });
     // The server's id is unknown until it runs, and so is the tunnel: a first preview does not open it.
-    const tunnel = pulumi.all([args.server.statefulSet.id, args.authority]).apply(([, authority]) =>
+    const tunnel = args.server.statefulSet.id.apply(() =>
       openTunnel({
         namespace: args.namespace,
         service: servers.minio.name,
@@ -59,21 +66,34 @@ export class MinioAdmin extends pulumi.ComponentResource {
         { parent: this, dependsOn: [...dependsOn] },
       );
 
-    // With root shut out, the provisioner keeps itself up: by its oldest valid key, the one that is surely there.
+    // With root shut out, the provisioner keeps itself up, by its oldest valid key: the one that MinIO has already.
     // It is the same provider with another key to Pulumi, so that nothing is replaced (docs/decisions/0009).
-    const oldest = args.credentials.turnsOf("provisioner")[0]?.[1];
-    const maker = args.rootAccess === "off" && oldest !== undefined ? oldest : args.credentials.root;
-    const root = provider("root", maker, [args.server.statefulSet]);
+    const [oldest] = args.credentials.generationsOf("provisioner");
+    const rootIsOff = args.rootAccess === "off" && oldest !== undefined;
+    const bootstrapCredentials = rootIsOff ? oldest.pair : args.credentials.root;
+    const bootstrap = provider("root", bootstrapCredentials, [args.server.statefulSet]);
     const provisioner = new MinioIdentity(
       `${name}-provisioner-identity`,
       {
+        namespace: args.namespace,
         identity: "provisioner",
-        turns: args.credentials.turnsOf("provisioner"),
+        credentials: args.credentials,
         policy: args.provisionerPolicy,
+        oldestUserMustExist: rootIsOff ? missingBootstrapUser(oldest.generation) : undefined,
       },
-      { parent: this, provider: root },
+      { parent: this, provider: bootstrap },
     );
-    this.provider = provider("provisioner", provisioner.current, provisioner.attachments);
+    // By the oldest valid key too: in a rotation's preview the new one is not known yet, and every bucket and user
+    // would be listed as changed, since its provider might be.
+    this.provider = provider("provisioner", provisioner.oldest, [provisioner.oldestAttachment]);
     this.registerOutputs({});
   }
+}
+
+function missingBootstrapUser(generation: number): string {
+  return (
+    `minio.rootAccess = "off": MinIO does not have the provisioner's key of generation ${generation}, by which it is ` +
+    "administered while root is shut out: raise credentials.generation by one at a time, or set minio.rootAccess to " +
+    "bootstrap for this deployment (a first one, or a leaked key that two generations at once must revoke)"
+  );
 }

@@ -145,7 +145,7 @@ export class MinioServer extends pulumi.ComponentResource {
             spec: {
               ...restrictedPod,
               serviceAccountName: account.metadata.name,
-              ...(args.replicas > 1 ? { ...spread(labels), affinity: apart } : {}),
+              ...(args.replicas > 1 ? { ...spread(labels), affinity: requiredAntiAffinity } : {}),
               terminationGracePeriodSeconds: 60,
               containers: [
                 {
@@ -214,7 +214,7 @@ const certificateLayout = [
 ];
 
 /** Two pods of one erasure set on one node would be lost together. */
-const apart = {
+const requiredAntiAffinity = {
   podAntiAffinity: {
     requiredDuringSchedulingIgnoredDuringExecution: [
       { labelSelector: { matchLabels: { app: service } }, topologyKey: "kubernetes.io/hostname" },

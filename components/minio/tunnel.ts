@@ -2,15 +2,27 @@ import { mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { get } from "node:https";
 import { createServer, type Server, type Socket } from "node:net";
 import { dirname } from "node:path";
-import { setTimeout as pause } from "node:timers/promises";
+import { setTimeout as sleep } from "node:timers/promises";
 
-import type { KubeConfig } from "@kubernetes/client-node";
 import * as pulumi from "@pulumi/pulumi";
 
 import { certificateFiles } from "../../config/names.ts";
+import { clusterSettings, kubernetesClient, loadCluster } from "../kubernetes/stack-cluster.ts";
 
 /** Milliseconds for the server behind the tunnel to have its write quorum. */
-const patience = 60_000;
+const timeoutMs = 60_000;
+
+/**
+ * Why there is no tunnel. The SDK puts the name of every property that waits for a value before the message of the
+ * error that ended it ("error serializing property", 17 times); this one keeps its message.
+ */
+export class TunnelError extends pulumi.RunError {
+  constructor(message: string) {
+    super(message);
+    this.name = "TunnelError";
+    Object.defineProperty(this, "message", { get: () => message, set: () => {} });
+  }
+}
 
 export interface TunnelTarget {
   readonly namespace: string;
@@ -43,7 +55,7 @@ export interface Tunnel {
  * changes makes none. Nothing of it keeps the process alive: the engine's own calls do, until the last resource is
  * done.
  *
- * @throws Error when the port is taken or the Secret cannot be read.
+ * @throws TunnelError when the port is taken or the Secret cannot be read.
  */
 export async function openTunnel(target: TunnelTarget): Promise<Tunnel> {
   const authority = target.authority ?? (await certificateAuthority(target));
@@ -52,12 +64,12 @@ export async function openTunnel(target: TunnelTarget): Promise<Tunnel> {
   const authorityFile = `.pulumi-tunnel/${target.namespace}-${target.localPort}-use---run-program.crt`;
   mkdirSync(dirname(authorityFile), { recursive: true, mode: 0o700 });
   writeFileSync(authorityFile, authority, { mode: 0o600 });
-  whenEnding(() => rmSync(authorityFile, { force: true }));
+  onExit(() => rmSync(authorityFile, { force: true }));
   return { address: `127.0.0.1:${target.localPort}`, authorityFile };
 }
 
 /** Runs the work when this process ends, by Ctrl-C too; signals do to it what they did before. */
-function whenEnding(work: () => void): void {
+function onExit(work: () => void): void {
   process.once("exit", work);
   for (const signal of ["SIGINT", "SIGTERM"] as const) {
     process.once(signal, () => {
@@ -67,34 +79,25 @@ function whenEnding(work: () => void): void {
   }
 }
 
-/** The Kubernetes client is large, so it is loaded where it is needed. */
-const kubernetesClient = () => import("@kubernetes/client-node");
-
-/** The cluster that the stack's Kubernetes provider works on: the same settings, in the same order. */
-async function stackCluster(): Promise<KubeConfig> {
-  const { KubeConfig } = await kubernetesClient();
-  const settings = new pulumi.Config("kubernetes");
-  const kubeconfig = settings.get("kubeconfig");
-  const context = settings.get("context");
-  const cluster = new KubeConfig();
-  if (kubeconfig === undefined) cluster.loadFromDefault();
-  else if (kubeconfig.includes("\n")) cluster.loadFromString(kubeconfig);
-  else cluster.loadFromFile(kubeconfig);
-  if (context !== undefined) cluster.setCurrentContext(context);
-  return cluster;
-}
-
+/** The authority's certificate in the server's Secret. @throws TunnelError when it is not there. */
 async function certificateAuthority({ namespace, certificateSecret: name }: TunnelTarget): Promise<string> {
-  const { CoreV1Api } = await kubernetesClient();
-  const cluster = await stackCluster();
-  const secret = await cluster.makeApiClient(CoreV1Api).readNamespacedSecret({ namespace, name });
-  const encoded = secret.data?.[certificateFiles.authority];
-  if (encoded === undefined) {
-    throw new Error(
-      `Secret ${namespace}/${name} has no ca.crt, so MinIO's certificate cannot be checked: use an issuer that gives its authority's certificate (a cert-manager CA issuer does, ACME does not).`,
+  const { ApiException, CoreV1Api } = await kubernetesClient();
+  const cluster = await loadCluster(clusterSettings());
+  try {
+    const secret = await cluster.makeApiClient(CoreV1Api).readNamespacedSecret({ namespace, name });
+    const encoded = secret.data?.[certificateFiles.authority];
+    if (encoded !== undefined) return Buffer.from(encoded, "base64").toString("utf8");
+  } catch (error) {
+    if (!(error instanceof ApiException)) throw error;
+    throw new TunnelError(
+      error.code === 404
+        ? `Secret ${namespace}/${name} is missing: MinIO's certificate, which it holds, cannot be checked. Create the Secret with ${Object.values(certificateFiles).join(", ")}, or set tls.issuer to one that issues it.`
+        : `Secret ${namespace}/${name}, which holds MinIO's certificate, cannot be read (${error.code}): ask for the right to get Secrets in ${namespace}.`,
     );
   }
-  return Buffer.from(encoded, "base64").toString("utf8");
+  throw new TunnelError(
+    `Secret ${namespace}/${name} has no ca.crt, so MinIO's certificate cannot be checked: use an issuer that gives its authority's certificate (a cert-manager CA issuer does, ACME does not).`,
+  );
 }
 
 /** Puts a connection through to the pod; ends when the way is open. */
@@ -105,7 +108,7 @@ function forwardingServer(target: TunnelTarget, authority: string): Server {
   const server = createServer((socket) => {
     socket.unref();
     socket.on("error", () => socket.destroy());
-    forward ??= healthyWay(target, authority);
+    forward ??= openForwarder(target, authority);
     // Where the way to the pod fails, the client sees its connection end; why, is for the person who runs Pulumi.
     forward
       .then((open) => open(socket))
@@ -121,9 +124,9 @@ function forwardingServer(target: TunnelTarget, authority: string): Server {
 }
 
 /** The way through the Kubernetes API, known to end at a server with its write quorum. @throws Error when it has none. */
-async function healthyWay(target: TunnelTarget, authority: string): Promise<Forward> {
+async function openForwarder(target: TunnelTarget, authority: string): Promise<Forward> {
   const { PortForward } = await kubernetesClient();
-  const api = new PortForward(await stackCluster());
+  const api = new PortForward(await loadCluster(clusterSettings()));
   const { namespace, service, port } = target;
   const forward: Forward = async (socket) => {
     const connection = await api.portForwardService(namespace, service, [port], socket, null, socket);
@@ -152,8 +155,8 @@ function listen(server: Server, port: number): Promise<void> {
   return new Promise((resolve, reject) => {
     server.once("error", (error) =>
       reject(
-        new Error(
-          `Port ${port} on 127.0.0.1, which the tunnel to MinIO needs, cannot be had (${error.message}): end what uses it, or set geocrop-storage:tunnelPort to a free one.`,
+        new TunnelError(
+          `Port ${port} on 127.0.0.1, which the tunnel to MinIO needs, is unavailable (${error.message}): end what uses it, or set geocrop-storage:tunnelPort to a free port.`,
         ),
       ),
     );
@@ -163,26 +166,26 @@ function listen(server: Server, port: number): Promise<void> {
 
 /** Asks through a way of its own, since the tunnel's door waits for the answer. */
 async function untilHealthy(forward: Forward, ca: string): Promise<void> {
-  const asking = createServer((socket) => {
+  const probe = createServer((socket) => {
     socket.on("error", () => socket.destroy());
     forward(socket).catch(() => socket.destroy());
   });
-  await listen(asking, 0);
-  const address = asking.address();
+  await listen(probe, 0);
+  const address = probe.address();
   const port = typeof address === "object" && address !== null ? address.port : 0;
-  const deadline = Date.now() + patience;
+  const deadline = Date.now() + timeoutMs;
   let last: string;
   try {
     do {
       last = await health(port, ca);
       if (last === "200") return;
-      await pause(1000);
+      await sleep(1000);
     } while (Date.now() < deadline);
   } finally {
-    asking.close();
+    probe.close();
   }
   throw new Error(
-    `MinIO has had no write quorum for ${patience / 1000} s (/minio/health/cluster: ${last}): see its pods' state and logs, then run again.`,
+    `MinIO has had no write quorum for ${timeoutMs / 1000} s (/minio/health/cluster: ${last}): see its pods' state and logs, then run again.`,
   );
 }
 

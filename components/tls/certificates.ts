@@ -35,10 +35,10 @@ export class Certificates extends pulumi.ComponentResource {
     super("geocrop:storage:Certificates", name, {}, opts);
     switch (args.tls.issuer) {
       case "self-signed-ca":
-        this.authority = this.#signOurselves(name, args);
+        this.authority = this.#issueSelfSigned(name, args);
         break;
       case "cert-manager":
-        this.#askCertManager(name, args, args.tls.issuerRef);
+        this.#requestFromCertManager(name, args, args.tls.issuerRef);
         this.authority = undefined;
         break;
       case "existing-secret":
@@ -49,7 +49,7 @@ export class Certificates extends pulumi.ComponentResource {
     this.registerOutputs({ authorityHash: this.authorityHash });
   }
 
-  #signOurselves(name: string, args: CertificatesArgs): pulumi.Output<string> {
+  #issueSelfSigned(name: string, args: CertificatesArgs): pulumi.Output<string> {
     const parent = { parent: this };
     const privateKey = (subject: string) =>
       new tls.PrivateKey(`${name}-${subject}-key`, { algorithm: "ECDSA", ecdsaCurve: "P256" }, parent);
@@ -105,13 +105,18 @@ export class Certificates extends pulumi.ComponentResource {
             [certificateFiles.authority]: authority.certPem,
           }),
         },
-        parent,
+        // Another issuer's certificate comes into this Secret, and pods need it until then.
+        { parent: this, retainOnDelete: true },
       );
     }
     return authority.certPem;
   }
 
-  #askCertManager(name: string, args: CertificatesArgs, issuerRef: { name: string; kind: string }): void {
+  #requestFromCertManager(
+    name: string,
+    args: CertificatesArgs,
+    issuerRef: { name: string; kind: string },
+  ): void {
     for (const server of args.servers) {
       new kubernetes.apiextensions.CustomResource(
         `${name}-${server.name}`,
