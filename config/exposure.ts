@@ -24,7 +24,7 @@ export const exposure = z.discriminatedUnion(
       /** For the controller: it must speak TLS to the pods and leave Host and path as they are. */
       annotations: z.record(z.string(), z.string()).meta({ title: "map of texts" }).default({}),
     }),
-    // TLS passes through, so nobody between client and pod reads or changes anything.
+    // TLS passes through, so nothing between client and pod can read or change what is sent.
     z.strictObject({
       type: z.literal("TLSRoute"),
       gateway: z.strictObject(

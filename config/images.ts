@@ -12,7 +12,7 @@ const image = z
   })
   .meta({ title: "image by digest" });
 
-/** The day of an upstream MinIO release, where the image's name tells it. */
+/** The day of an upstream MinIO release, where the image's name has it. */
 export function minioRelease(image: string): string | undefined {
   return /RELEASE\.(\d{4}-\d{2}-\d{2})T/.exec(image)?.[1];
 }

@@ -106,7 +106,7 @@ export const certificateFiles = { certificate: "tls.crt", key: "tls.key", author
 
 /**
  * Mozilla's "intermediate" suites for TLS 1.2, guidelines 5.8: forward secret and authenticated, without CBC. Both Node
- * and OpenSSL offer more when nobody says so.
+ * and OpenSSL offer more by default.
  */
 export const tls12Suites = [
   "ECDHE-ECDSA-AES128-GCM-SHA256",

@@ -26,7 +26,7 @@ interface RuleText {
   /** Who says so. */
   readonly source: string;
   readonly remedy: string;
-  /** `mandatory` stops an update; `advisory` only tells. */
+  /** `mandatory` stops an update; `advisory` only warns. */
   readonly level: "mandatory" | "advisory";
 }
 
@@ -40,7 +40,7 @@ export interface Rule extends RuleText {
   check(subjects: readonly Subject[], given?: Readonly<Record<string, unknown>>): Finding[];
 }
 
-/** A rule that each resource keeps by itself. `check` tells what is wrong with one. */
+/** A rule that each resource must keep by itself. `check` returns what is wrong with one. */
 export function resourceRule<C extends Config>(
   rule: RuleText & { readonly defaults: C; check(subject: Subject, config: C): string[] },
 ): Rule {

@@ -1,4 +1,4 @@
-/** What tokens of the development issuer say of themselves; `.invalid` can belong to nobody (RFC 2606). */
+/** The claims of the development issuer's tokens; nobody can own a `.invalid` domain (RFC 2606). */
 export const devTokens = {
   issuer: "https://dev-issuer.geocrop.invalid/",
   audience: "geocrop",

@@ -10,7 +10,7 @@ import { secretData } from "../kubernetes/secrets.ts";
 
 const keyId = "dev";
 
-/** How the API tells good tokens: who issued them, for whom, and where the issuer's public keys are. */
+/** How the API checks tokens: who issued them, for whom, and where the issuer's public keys are. */
 export interface TokenRules {
   readonly issuer: string;
   readonly audience: string;

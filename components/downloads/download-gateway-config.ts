@@ -200,7 +200,7 @@ const accessLogSection = (
     .join(",")}}';
   access_log ${accessLog} json;`;
 
-/** What tells a request for a signed download from all others, and what of it is passed on. */
+/** How a signed download is recognised, and what of its request is passed on. */
 const signatureMaps = (bucket: string) => `  map $request_uri $signed_download {
     default 0;
     "~${signedTarget(bucket)}" 1;

@@ -20,7 +20,7 @@ type ServiceSpec = kubernetes.types.input.core.v1.ServiceSpec;
 export interface ServerWorkloadArgs {
   readonly namespace: string;
   readonly server: Workload;
-  /** Labels that tell the server's pods from all others. @default `app` alone */
+  /** Labels that only the server's pods have. @default `app` alone */
   readonly podSelector?: Record<string, string>;
   /** The Service's type and ports. */
   readonly service: Omit<ServiceSpec, "selector">;

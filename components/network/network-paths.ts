@@ -1,5 +1,5 @@
+import { clients, metricsPort, podLabels, servers } from "../../config/names.ts";
 import type { Settings } from "../../config/schema.ts";
-import { podLabels } from "../kubernetes/workload.ts";
 
 /** Who is on the network, as the stack's policies see it. */
 export interface Party {
@@ -18,19 +18,15 @@ const party = (place: Party["place"], title: string, labels: Record<string, stri
 
 /** The spoofer carries the labels that open the most, in a namespace where they must open nothing. */
 export const parties = {
-  api: party("stack", "signed-URL API", podLabels("geocrop-api", "signed-url-api")),
-  worker: party("stack", "worker", podLabels("geocrop-worker", "worker")),
-  submitter: party("stack", "job submitter", podLabels("geocrop-api", "job-submitter")),
-  gateway: party("stack", "download gateway", podLabels("geocrop-downloads", "download-gateway")),
-  minio: party("stack", "MinIO", podLabels("minio", "object-storage")),
-  peer: party("stack", "another MinIO pod", podLabels("minio", "object-storage")),
-  audit: party("stack", "audit receiver", podLabels("audit-receiver", "audit-log")),
+  api: party("stack", "signed-URL API", podLabels(servers.api)),
+  worker: party("stack", "worker", podLabels(clients.worker)),
+  submitter: party("stack", "job submitter", podLabels(clients.jobSubmitter)),
+  gateway: party("stack", "download gateway", podLabels(servers.downloads)),
+  minio: party("stack", "MinIO", podLabels(servers.minio)),
+  peer: party("stack", "another MinIO pod", podLabels(servers.minio)),
+  audit: party("stack", "audit receiver", podLabels(servers.auditReceiver)),
   stranger: party("stack", "stranger in the namespace", { app: "stranger" }),
-  spoofer: party(
-    "cluster",
-    "pod elsewhere with the API's labels",
-    podLabels("geocrop-api", "signed-url-api"),
-  ),
+  spoofer: party("cluster", "pod elsewhere with the API's labels", podLabels(servers.api)),
   dns: party("cluster", "cluster DNS", { "k8s-app": "kube-dns" }),
   monitor: party("cluster", "pod in the namespace of `monitoring.namespace`"),
   outside: party("outside", "outside the cluster"),
@@ -41,7 +37,7 @@ export type PartyName = keyof typeof parties;
 export const partyNames = Object.keys(parties).filter((name): name is PartyName => name in parties);
 
 /** Every port that anything in the stack, or that the stack calls, listens on. */
-export const ports = [53, 443, 8443, 9000, 9100] as const;
+export const ports = [53, 443, servers.api.port, servers.minio.port, metricsPort] as const;
 export type Port = (typeof ports)[number];
 
 /** What of the settings changes who reaches whom. */
@@ -50,9 +46,9 @@ export interface NetworkSettings {
   readonly minioReplicas: number;
   /** Whether the API fetches its token issuer's keys from outside. */
   readonly fetchesTokenKeys: boolean;
-  /** The namespace whose pods may read the API's metrics. @default nobody may */
+  /** The namespace whose pods may read the API's metrics. @default none */
   readonly monitoring?: string | undefined;
-  /** The port of the index that the audit receiver sends summaries to. @default there is none */
+  /** The port of the search index that the audit receiver sends summaries to. @default none */
   readonly forwardPort?: number | undefined;
 }
 
@@ -89,30 +85,30 @@ const everybodyElse = partyNames.filter((name) => parties[name].place !== "stack
  * What parties outside the namespace do with one another is not the stack's to say.
  */
 export const openPaths: readonly OpenPath[] = [
-  { from: pods, to: ["dns"], port: 53, why: "names" },
+  { from: pods, to: ["dns"], port: 53, why: "host names" },
   {
     from: ["api", "worker", "submitter"],
     to: ["minio", "peer"],
-    port: 9000,
+    port: servers.minio.port,
     why: "the user's document: only geocrop-api and geocrop-worker pods access MinIO",
   },
   {
     from: ["gateway"],
     to: ["minio", "peer"],
-    port: 9000,
+    port: servers.minio.port,
     why: "signed downloads from outside, and nothing else (docs/decisions/0005)",
   },
-  { from: ["minio", "peer"], to: ["audit"], port: 8443, why: "the audit trail" },
+  { from: ["minio", "peer"], to: ["audit"], port: servers.auditReceiver.port, why: "the audit log" },
   {
     from: everybodyElse,
     to: ["api", "gateway"],
-    port: 8443,
-    why: "the two doors: tokens are checked behind one, signatures behind the other",
+    port: servers.api.port,
+    why: "the two public endpoints: one checks tokens, the other lets signed requests pass to MinIO, which checks signatures",
   },
   {
     from: ["minio", "peer"],
     to: ["minio", "peer"],
-    port: 9000,
+    port: servers.minio.port,
     why: "erasure coding",
     when: { title: "`minio.replicas` above 1", holds: ({ minioReplicas }) => minioReplicas > 1 },
   },
@@ -120,13 +116,13 @@ export const openPaths: readonly OpenPath[] = [
     from: ["api"],
     to: everybodyElse,
     port: 443,
-    why: "the token issuer's keys, whose address may change",
+    why: "the token issuer's keys; its addresses may change",
     when: { title: "`api.auth.mode` jwks-url", holds: ({ fetchesTokenKeys }) => fetchesTokenKeys },
   },
   {
     from: ["monitor"],
     to: ["api"],
-    port: 9100,
+    port: metricsPort,
     why: "the API's metrics, for Prometheus",
     when: { title: "`monitoring.namespace`", holds: ({ monitoring }) => monitoring !== undefined },
   },
@@ -134,7 +130,7 @@ export const openPaths: readonly OpenPath[] = [
     from: ["audit"],
     to: everybodyElse,
     port: 443,
-    why: "the audit trail's index, wherever it is, on the port that its URL names",
+    why: "the search index that summaries of the audit log are sent to, wherever it is, on the port of its URL",
     when: { title: "`audit.forward` on port 443", holds: ({ forwardPort }) => forwardPort === 443 },
   },
 ];

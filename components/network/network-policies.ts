@@ -1,13 +1,14 @@
 import * as kubernetes from "@pulumi/kubernetes";
 import * as pulumi from "@pulumi/pulumi";
 
+import { clients, metricsPort, servers } from "../../config/names.ts";
 import type { NetworkSettings } from "./network-paths.ts";
 
 type PolicySpec = kubernetes.types.input.networking.v1.NetworkPolicySpec;
 type Peer = kubernetes.types.input.networking.v1.NetworkPolicyPeer;
 
 /** Pods that may talk to MinIO, by the user's document: "Allow only geocrop-api and geocrop-worker pods". */
-const storageClients = ["geocrop-api", "geocrop-worker"];
+const storageClients = [servers.api.name, clients.worker.name];
 
 export interface NetworkPoliciesArgs extends NetworkSettings {
   readonly namespace: pulumi.Input<string>;
@@ -42,8 +43,8 @@ const clusterDns: Peer = {
 
 /** The policies by name; what they must mean is in network-paths.ts. A peer without a namespace selector is a pod of this namespace only. */
 export function networkPolicySpecs(args: NetworkSettings): Record<string, PolicySpec> {
-  const minio = pods("minio");
-  const peers = args.minioReplicas > 1 ? ["minio"] : [];
+  const minio = pods(servers.minio.name);
+  const peers = args.minioReplicas > 1 ? [servers.minio.name] : [];
   return {
     "default-deny": { podSelector: {}, policyTypes: ["Ingress", "Egress"] },
     "allow-dns": {
@@ -52,38 +53,44 @@ export function networkPolicySpecs(args: NetworkSettings): Record<string, Policy
       egress: [{ to: [clusterDns], ports: [...tcp(53), { protocol: "UDP", port: 53 }] }],
     },
     minio: {
-      podSelector: { matchLabels: { app: "minio" } },
+      podSelector: { matchLabels: { app: servers.minio.name } },
       policyTypes: ["Ingress", "Egress"],
-      ingress: [{ from: [pods(...storageClients, "geocrop-downloads", ...peers)], ports: tcp(9000) }],
+      ingress: [
+        { from: [pods(...storageClients, servers.downloads.name, ...peers)], ports: tcp(servers.minio.port) },
+      ],
       egress: [
-        { to: [pods("audit-receiver")], ports: tcp(8443) },
-        ...(peers.length > 0 ? [{ to: [minio], ports: tcp(9000) }] : []),
+        { to: [pods(servers.auditReceiver.name)], ports: tcp(servers.auditReceiver.port) },
+        ...(peers.length > 0 ? [{ to: [minio], ports: tcp(servers.minio.port) }] : []),
       ],
     },
     "storage-clients": {
       podSelector: { matchExpressions: [{ key: "app", operator: "In", values: storageClients }] },
       policyTypes: ["Egress"],
-      egress: [{ to: [minio], ports: tcp(9000) }],
+      egress: [{ to: [minio], ports: tcp(servers.minio.port) }],
     },
     "signed-url-api": {
-      podSelector: { matchLabels: { app: "geocrop-api", "app.kubernetes.io/component": "signed-url-api" } },
+      podSelector: {
+        matchLabels: { app: servers.api.name, "app.kubernetes.io/component": servers.api.component },
+      },
       policyTypes: ["Ingress", "Egress"],
       ingress: [
-        { ports: tcp(8443) },
-        ...(args.monitoring === undefined ? [] : [{ from: [namespace(args.monitoring)], ports: tcp(9100) }]),
+        { ports: tcp(servers.api.port) },
+        ...(args.monitoring === undefined
+          ? []
+          : [{ from: [namespace(args.monitoring)], ports: tcp(metricsPort) }]),
       ],
       ...(args.fetchesTokenKeys ? { egress: [{ ports: tcp(443) }] } : {}),
     },
     "download-gateway": {
-      podSelector: { matchLabels: { app: "geocrop-downloads" } },
+      podSelector: { matchLabels: { app: servers.downloads.name } },
       policyTypes: ["Ingress", "Egress"],
-      ingress: [{ ports: tcp(8443) }],
-      egress: [{ to: [minio], ports: tcp(9000) }],
+      ingress: [{ ports: tcp(servers.downloads.port) }],
+      egress: [{ to: [minio], ports: tcp(servers.minio.port) }],
     },
     "audit-receiver": {
-      podSelector: { matchLabels: { app: "audit-receiver" } },
+      podSelector: { matchLabels: { app: servers.auditReceiver.name } },
       policyTypes: ["Ingress", "Egress"],
-      ingress: [{ from: [minio], ports: tcp(8443) }],
+      ingress: [{ from: [minio], ports: tcp(servers.auditReceiver.port) }],
       ...(args.forwardPort === undefined ? {} : { egress: [{ ports: tcp(args.forwardPort) }] }),
     },
   };

@@ -6,7 +6,7 @@ const outdatedTls = new Set(["SSLv2", "SSLv3", "TLSv1", "TLSv1.1"]);
 export const tlsFloor = resourceRule({
   id: "tls-floor",
   description: "Connections use TLS 1.2 or later, and check the certificate.",
-  why: "Signed URLs and keys in the clear, or under TLS 1.1, can be read on the way and used until they end.",
+  why: "Signed URLs and keys in the clear, or under TLS 1.1, can be read on the network and used until they expire.",
   source: 'storage-security-notes.txt, "Use TLS"; RFC 8996',
   remedy: "Write ssl_protocols TLSv1.2 TLSv1.3, https:// addresses, and leave certificate checks on.",
   level: "mandatory",
@@ -19,7 +19,7 @@ export const tlsFloor = resourceRule({
         ...(isOn(at(props, "minioInsecure")) ? ["minioInsecure is on"] : []),
       ];
     }
-    if (type === "kubernetes:core/v1:ConfigMap") return nginxFaults(textAt(props, "data", "nginx.conf"));
+    if (type === "kubernetes:core/v1:ConfigMap") return nginxProblems(textAt(props, "data", "nginx.conf"));
     return environmentOf(subject)
       .filter(([, value]) => value.startsWith("http://"))
       .map(([name]) => `${name} is an address without TLS`);
@@ -29,15 +29,15 @@ export const tlsFloor = resourceRule({
 /** Providers take their settings as text. */
 const isOn = (value: unknown) => value === true || value === "true";
 
-function nginxFaults(config: string | undefined): string[] {
+function nginxProblems(config: string | undefined): string[] {
   if (config === undefined) return [];
   const protocols = [...config.matchAll(/^\s*(?:proxy_)?ssl_protocols\s+([^;]+);/gm)].map(
     ([, list = ""]) => list,
   );
   const outdated = protocols.flatMap((list) => list.split(/\s+/)).filter((name) => outdatedTls.has(name));
   return [
-    ...(protocols.length === 0 ? ["nginx.conf names no ssl_protocols"] : []),
-    ...outdated.map((name) => `nginx.conf takes ${name}`),
+    ...(protocols.length === 0 ? ["nginx.conf sets no ssl_protocols"] : []),
+    ...outdated.map((name) => `nginx.conf accepts ${name}`),
     ...(/^\s*proxy_ssl_verify\s+off;/m.test(config)
       ? ["nginx.conf does not check the upstream's certificate"]
       : []),
@@ -47,7 +47,7 @@ function nginxFaults(config: string | undefined): string[] {
 export const expiryBounds = resourceRule({
   id: "url-expiry-bounds",
   description: "Signed URLs live 15 to 60 minutes, and the signer's policy refuses older ones.",
-  why: "A URL is a key for whoever holds it; the server's own limit of seven days is far too long.",
+  why: "Whoever has a signed URL can use it; the server's own limit of seven days is far too long.",
   source: 'storage-security-notes.txt, "Future: Signed URL Workflow"',
   remedy:
     "Keep api.urlExpirySeconds and s3:signatureAge within the bounds (components/access/iam-policies.ts).",
@@ -73,7 +73,7 @@ const statementsOf = ({ props }: Subject) => listAt(parseJson(textAt(props, "pol
 export const iamNoWildcard = resourceRule({
   id: "iam-no-wildcard",
   description: "Identities are granted actions one by one, on resources that are named.",
-  why: "A wildcard grants what the next release adds, and what nobody meant: s3:* includes deleting buckets.",
+  why: "A wildcard also grants what the next release adds, and more than was meant: s3:* includes deleting buckets.",
   source: 'storage-security-notes.txt, "Least Privilege"',
   remedy: "List the actions and the buckets (components/access/iam-policies.ts).",
   level: "mandatory",

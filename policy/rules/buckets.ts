@@ -6,7 +6,7 @@ const isBucket = ({ type }: Subject) => type === bucketType;
 
 export const bucketPrivate = resourceRule({
   id: "bucket-private",
-  description: "Buckets are private, and no bucket policy lets anybody in without a key.",
+  description: "Buckets are private, and no bucket policy grants access without a key.",
   why: "Whatever is public is read by everybody who guesses a name, and no audit entry says who it was.",
   source: 'storage-security-notes.txt, "Bucket Policies Applied"',
   remedy:
@@ -22,7 +22,7 @@ export const bucketPrivate = resourceRule({
     const statements = listAt(parseJson(textAt(subject.props, "policy")), "Statement");
     return statements
       .filter((statement) => at(statement, "Effect") === "Allow" && isAnybody(at(statement, "Principal")))
-      .map((statement) => `statement ${textAt(statement, "Sid") ?? "?"} lets anybody in`);
+      .map((statement) => `statement ${textAt(statement, "Sid") ?? "?"} grants access to everyone`);
   },
 });
 
@@ -48,7 +48,7 @@ export const bucketQuota = resourceRule({
 export const bucketVersioned = stackRule({
   id: "bucket-versioned",
   description: "Each bucket keeps versions.",
-  why: "Without them whoever may write may also destroy: an overwritten or deleted object is gone.",
+  why: "Without versions, write access is enough to destroy data: an overwritten or deleted object is gone.",
   source: 'storage-security-notes.txt, "Enable Versioning"',
   remedy:
     'Declare an S3BucketVersioning with status "Enabled" for the bucket (components/minio/private-bucket.ts).',

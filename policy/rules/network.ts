@@ -20,8 +20,9 @@ const selectsMinio = (selector: unknown, app: string): boolean => {
 
 export const defaultDeny = stackRule({
   id: "network-default-deny",
-  description: "Where there are workloads, everything that no policy lists is denied, both ways.",
-  why: "Kubernetes lets every pod talk to every other, of other namespaces too, until a policy says no.",
+  description:
+    "In a namespace with workloads, all connections are denied in both directions unless a policy allows them.",
+  why: "Kubernetes lets every pod connect to every other, in other namespaces too, until a policy denies it.",
   source: 'storage-security-notes.txt, "Deny all other pods by default"; CIS Kubernetes 5.3.2',
   remedy: "Declare a NetworkPolicy with an empty podSelector, both policyTypes and no rules.",
   level: "mandatory",
@@ -35,7 +36,7 @@ export const defaultDeny = stackRule({
     }
     return [...first].map(([namespace, subject]): Finding => ({
       subject,
-      message: `its namespace ${namespace} denies nothing by default`,
+      message: `its namespace ${namespace} has no policy that denies by default`,
     }));
   },
 });
@@ -72,7 +73,7 @@ export const minioClosed = resourceRule({
     if (!isPolicy(subject) || !selectsMinio(at(subject.props, "spec", "podSelector"), app)) return [];
     return listAt(subject.props, "spec", "ingress").flatMap((rule) => {
       const peers = listAt(rule, "from");
-      if (peers.length === 0) return ["an ingress rule names nobody, and so lets everybody in"];
+      if (peers.length === 0) return ["an ingress rule without a peer allows all connections"];
       return peers.flatMap((peer) => strangers(peer, clients));
     });
   },

@@ -79,7 +79,7 @@ const examples: Readonly<Record<string, readonly Example[]>> = {
       subject("minio:index/s3BucketPolicy:S3BucketPolicy", {
         policy: JSON.stringify({ Statement: [{ Sid: "All", Effect: "Allow", Principal: { AWS: ["*"] } }] }),
       }),
-      /statement All lets anybody in/,
+      /statement All grants access to everyone/,
     ),
     one(
       "a bucket policy that is no JSON",
@@ -248,19 +248,19 @@ const examples: Readonly<Record<string, readonly Example[]>> = {
   ],
   "network-default-deny": [
     { what: "a deny-all", subjects: [withContainer({}), subject(networkPolicy, denyAll)] },
-    one("no policy at all", withContainer({}), /namespace geocrop denies nothing/),
+    one("no policy at all", withContainer({}), /namespace geocrop has no policy that denies/),
     {
       what: "a deny of ingress only",
       subjects: [
         withContainer({}),
         subject(networkPolicy, { ...denyAll, spec: { podSelector: {}, policyTypes: ["Ingress"] } }),
       ],
-      finds: /denies nothing/,
+      finds: /no policy that denies by default/,
     },
     {
       what: "a deny-all of another namespace",
       subjects: [withContainer({}), subject(networkPolicy, { ...denyAll, metadata: { namespace: "other" } })],
-      finds: /denies nothing/,
+      finds: /no policy that denies by default/,
     },
     { what: "no workload", subjects: [] },
   ],
@@ -272,7 +272,7 @@ const examples: Readonly<Record<string, readonly Example[]>> = {
       }),
     ),
     one("others too", ingress({ podSelector: { matchLabels: { app: "web" } } }), /app web may enter/),
-    one("everybody", ingress(), /lets everybody in/),
+    one("everybody", ingress(), /allows all connections/),
     one("any pod", ingress({ podSelector: {} }), /pods of any app/),
     one("an address block", ingress({ ipBlock: { cidr: "10.0.0.0/8" } }), /10\.0\.0\.0\/8 may enter/),
     one("other namespaces", ingress({ namespaceSelector: {}, podSelector: {} }), /other namespaces/),
@@ -283,7 +283,7 @@ const examples: Readonly<Record<string, readonly Example[]>> = {
     one(
       "a policy that selects all pods",
       subject(networkPolicy, { spec: { podSelector: {}, ingress: [{}] } }),
-      /everybody/,
+      /allows all connections/,
     ),
     one("a client of the user's", ingress({ podSelector: { matchLabels: { app: "web" } } }), undefined, {
       clients: ["web"],
@@ -318,8 +318,8 @@ const examples: Readonly<Record<string, readonly Example[]>> = {
   ],
   "tls-floor": [
     one("TLS 1.2 and 1.3", nginx("  ssl_protocols TLSv1.2 TLSv1.3;")),
-    one("TLS 1.1", nginx("  ssl_protocols TLSv1.1 TLSv1.2;"), /takes TLSv1\.1/),
-    one("no word of it", nginx("server {}"), /names no ssl_protocols/),
+    one("TLS 1.1", nginx("  ssl_protocols TLSv1.1 TLSv1.2;"), /accepts TLSv1\.1/),
+    one("no word of it", nginx("server {}"), /sets no ssl_protocols/),
     one(
       "an unchecked upstream",
       nginx("  ssl_protocols TLSv1.3;\n  proxy_ssl_verify off;"),
