@@ -1,4 +1,4 @@
-import { existsSync } from "node:fs";
+import { existsSync, writeFileSync } from "node:fs";
 import { mkdir, open, readFile, rm, rmdir } from "node:fs/promises";
 import { dirname } from "node:path";
 
@@ -16,14 +16,20 @@ export class LockHeldError extends Error {
 /**
  * Runs `work` while holding the lock. The lock of a process that has ended is taken over.
  *
+ * `work` can record what it is doing, for {@link currentRun}.
+ *
  * @throws {LockHeldError} when another process holds it
  */
-export async function withLock<T>(path: string, work: () => Promise<T>): Promise<T> {
+export async function withLock<T>(
+  path: string,
+  work: (recordActivity: (text: string) => void) => Promise<T>,
+): Promise<T> {
   await mkdir(dirname(path), { recursive: true });
   await take(path);
   try {
-    return await work();
+    return await work((text) => writeFileSync(activityFile(path), text, { mode: 0o600 }));
   } finally {
+    await rm(activityFile(path), { force: true });
     await rm(path, { force: true });
     // The node's record may be in the folder: then it stays.
     await rmdir(dirname(path)).catch(() => undefined);
@@ -57,4 +63,23 @@ export async function lockHolder(path: string): Promise<number | undefined> {
   } catch {
     return undefined;
   }
+}
+
+/** A run of the sandbox that is under way. */
+export interface CurrentRun {
+  readonly pid: number;
+  /** What it is doing, such as `[3/9] Build Kubernetes`. Empty when it has not said so yet. */
+  readonly activity: string;
+}
+
+/** The run that holds the lock, if there is one. */
+export async function currentRun(path: string): Promise<CurrentRun | undefined> {
+  const pid = await lockHolder(path);
+  if (pid === undefined) return undefined;
+  return { pid, activity: await readFile(activityFile(path), "utf8").catch(() => "") };
+}
+
+/** A file of its own: a lock file that was being rewritten could be taken for one without a holder. */
+function activityFile(path: string): string {
+  return `${path}.activity`;
 }

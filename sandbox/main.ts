@@ -30,7 +30,10 @@ async function main(command: Command, layout: Layout, signal: AbortSignal): Prom
     else print(nextSteps);
   } else if (command.name === "down") {
     const progress = progressOn(command.json ? process.stderr : process.stdout, command.purge ? 2 : 1);
-    const report = await withLock(layout.lock, () => down(layout, command, progress));
+    const report = await withLock(layout.lock, (recordActivity) => {
+      progress.onActivity(recordActivity);
+      return down(layout, command, progress);
+    });
     if (command.json) printJson(report);
   } else if (command.name === "status") {
     const status = await readSandbox(layout);

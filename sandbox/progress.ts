@@ -10,6 +10,8 @@ export interface Progress {
   step<T>(title: string, work: (step: Step) => Promise<T>): Promise<T>;
   /** A line outside of any step. */
   line(text: string): void;
+  /** Calls `listener` with a line that says what is going on, whenever that changes. */
+  onActivity(listener: (text: string) => void): void;
 }
 
 /** What a step can tell while it runs. */
@@ -33,12 +35,16 @@ export function progressOn(
     colour ? `\u001B[${String(code)}m${text}\u001B[0m` : text;
   const write = (text: string): void => void output.write(`${text}\n`);
   let number = 0;
+  let listener: ((text: string) => void) | undefined;
   return {
     line: write,
+    onActivity: (added) => void (listener = added),
     async step(title, work) {
       number += 1;
       const began = Date.now();
       let doing = "";
+      const heading = `[${String(number)}/${String(stepCount)}] ${title}`;
+      listener?.(heading);
       write(`${paint(1, `[${String(number)}/${String(stepCount)}]`)} ${title}`);
       const heartbeat = setInterval(() => {
         write(paint(2, `      ${elapsed(Date.now() - began)}${doing === "" ? "" : `  ${doing}`}`));
@@ -46,7 +52,10 @@ export function progressOn(
       try {
         const result = await work({
           note: (text) => write(`      ${text}`),
-          doing: (text) => (doing = text),
+          doing: (text) => {
+            doing = text;
+            listener?.(`${heading}: ${text}`);
+          },
         });
         write(paint(32, `      done in ${elapsed(Date.now() - began)}`));
         return result;

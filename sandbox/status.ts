@@ -7,6 +7,7 @@ import { type Layout, network, nodeName } from "./layout.ts";
 import { memoryUsed } from "./cluster/node/cgroups.ts";
 import { runningNode } from "./cluster/node/host.ts";
 import { type ComponentStatus, readStatus } from "./cluster/node/plan.ts";
+import { type CurrentRun, currentRun } from "./lock.ts";
 import { elapsed, size } from "./progress.ts";
 import { runner } from "./run.ts";
 
@@ -29,6 +30,8 @@ export interface Status {
   /** The stack's namespace has pods. */
   readonly deployed: boolean;
   readonly engine?: EngineName;
+  /** A run that is under way, such as one that is still building. */
+  readonly run?: CurrentRun;
   readonly memoryBytes?: number;
   readonly dataBytes: number;
   readonly cacheBytes: number;
@@ -41,7 +44,12 @@ export async function readSandbox(layout: Layout): Promise<Status> {
   const engine = await recordedEngine(layout);
   const bytes = async (path: string): Promise<number> => (existsSync(path) ? sizeOf(path, run) : 0);
   const disk = { dataBytes: await bytes(layout.data), cacheBytes: await bytes(layout.cache) };
-  const common = { ...disk, ...(engine === undefined ? {} : { engine }) };
+  const underWay = await currentRun(layout.lock);
+  const common = {
+    ...disk,
+    ...(engine === undefined ? {} : { engine }),
+    ...(underWay === undefined ? {} : { run: underWay }),
+  };
   if (record === undefined) {
     return {
       ready: false,
@@ -98,9 +106,13 @@ async function readCluster(cluster: Cluster): Promise<{ nodeReady: boolean; pods
 /** The status as text for a person. */
 export function describe(status: Status, now: Date): string {
   const lines: string[] = [];
-  const { node } = status;
+  const { node, run } = status;
+  if (run !== undefined) {
+    const activity = run.activity === "" ? "" : `: ${run.activity}`;
+    lines.push(`run         under way, process ${String(run.pid)}${activity}`);
+  }
   if (node.startedAt === undefined) {
-    lines.push("node        stopped");
+    lines.push(`node        ${run === undefined ? "stopped" : "not running"}`);
   } else {
     const age = elapsed(now.getTime() - new Date(node.startedAt).getTime());
     lines.push(`node        ${node.ready ? "ready" : "NOT READY"}, ${network.nodeAddress}, up for ${age}`);
@@ -123,7 +135,7 @@ export function describe(status: Status, now: Date): string {
   }
   if (status.memoryBytes !== undefined) lines.push(`memory      ${size(status.memoryBytes)}`);
   lines.push(`disk        data ${size(status.dataBytes)}, cache ${size(status.cacheBytes)}`);
-  lines.push(status.ready ? "all is ready" : "not all is ready");
+  lines.push(status.ready ? "ready" : "not ready");
   return lines.join("\n");
 }
 

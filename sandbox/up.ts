@@ -44,7 +44,10 @@ export async function up(
     if (faults.length > 0) throw new PrerequisitesError(faults);
     return chooseEngine(await engineFacts(layout, options.engine, run));
   });
-  await withLock(layout.lock, () => bringUp(layout, options, engine, progress, run, signal));
+  await withLock(layout.lock, (recordActivity) => {
+    progress.onActivity(recordActivity);
+    return bringUp(layout, options, engine, progress, run, signal);
+  });
   progress.line(`\nThe sandbox is ready, after ${elapsed(Date.now() - began)}.`);
 }
 

@@ -1,6 +1,7 @@
 import { createHash } from "node:crypto";
 import { existsSync } from "node:fs";
 import { mkdir, mkdtemp, readdir, readFile, rename, rm } from "node:fs/promises";
+import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import type { Layout } from "../layout.ts";
 import type { Step } from "../progress.ts";
@@ -14,6 +15,8 @@ export interface Build {
   readonly packages: readonly string[];
   /** Version information for the linker. @default none */
   readonly versionFlags?: readonly string[];
+  /** About how long a build with empty caches takes on two cores, in seconds. @default no estimate is shown */
+  readonly coldSeconds?: number;
 }
 
 const kubernetesVersion = "v1.35.4";
@@ -26,10 +29,11 @@ export const builds = [
       (command) => `k8s.io/kubernetes/cmd/${command}`,
     ),
     versionFlags: [`-X k8s.io/component-base/version.gitVersion=${kubernetesVersion}`],
+    coldSeconds: 520,
   },
-  { name: "coredns", packages: ["."] },
-  { name: "minio", packages: ["github.com/minio/minio"] },
-  { name: "mc", packages: ["github.com/minio/mc"] },
+  { name: "coredns", packages: ["."], coldSeconds: 100 },
+  { name: "minio", packages: ["github.com/minio/minio"], coldSeconds: 222 },
+  { name: "mc", packages: ["github.com/minio/mc"], coldSeconds: 81 },
 ] as const satisfies readonly Build[];
 
 /** What only tests of the stack need: built when one of them asks, never by `up`. */
@@ -71,8 +75,9 @@ export function moduleFolder(layout: Layout, build: Build): string {
  */
 export async function ensureBuilds(layout: Layout, run: Run, step: Step): Promise<Binaries> {
   const folders: Partial<Record<BuildName, string>> = {};
+  const missing = await missingBuilds(layout);
   for (const build of builds) {
-    folders[build.name] = await ensureBuild(layout, run, step, build);
+    folders[build.name] = await ensureBuild(layout, run, step, build, missing);
   }
   const forTests = Object.values(testBuilds).map((build) => buildFolder(layout, build));
   await removeOthers(layout.binaries, [...Object.values(folders), ...(await Promise.all(forTests))]);
@@ -83,14 +88,34 @@ export async function ensureBuilds(layout: Layout, run: Run, step: Step): Promis
   return { kubernetes, coredns, minio, mc };
 }
 
-/** The folder of one build's binaries, built if the cache lacks it. */
-export async function ensureBuild(layout: Layout, run: Run, step: Step, build: Build): Promise<string> {
+/**
+ * The folder of one build's binaries, built if the cache lacks it.
+ *
+ * @param missing all builds that this run has to do, to say which of them this is. @default this one alone
+ */
+export async function ensureBuild(
+  layout: Layout,
+  run: Run,
+  step: Step,
+  build: Build,
+  missing: readonly Build[] = [build],
+): Promise<string> {
   const folder = await buildFolder(layout, build);
   if (existsSync(folder)) return folder;
-  step.note(`building ${build.name} (log: ${buildLog(layout, build)})`);
-  step.doing(`go build, ${build.name}`);
+  const title = describeBuild(build, missing, availableParallelism());
+  step.note(`${title} (log: ${buildLog(layout, build)})`);
+  step.doing(title);
   await runBuild(layout, build, folder, run);
   return folder;
+}
+
+/** Which of the missing builds this is, and about how long it takes: `Build 3 of 6: minio, about 4 min on 2 cores`. */
+export function describeBuild(build: Build, missing: readonly Build[], cores: number): string {
+  const number = missing.findIndex(({ name }) => name === build.name) + 1;
+  const position = `Build ${String(number)} of ${String(missing.length)}: ${build.name}`;
+  if (build.coldSeconds === undefined) return position;
+  const minutes = Math.max(1, Math.round((build.coldSeconds * 2) / cores / 60));
+  return `${position}, about ${String(minutes)} min on ${cores === 1 ? "1 core" : `${String(cores)} cores`}`;
 }
 
 /** Which builds are not in the cache. */

@@ -19,6 +19,14 @@ describe("progress", () => {
     );
   });
 
+  test("passes on what is going on to a listener", async () => {
+    const activities: string[] = [];
+    const progress = progressOn({ write: () => undefined }, 2);
+    progress.onActivity((text) => activities.push(text));
+    await progress.step("First", async (step) => step.doing("a part"));
+    expect(activities).toEqual(["[1/2] First", "[1/2] First: a part"]);
+  });
+
   test.each([
     [0, "0.0 s"],
     [9_940, "9.9 s"],
@@ -117,7 +125,26 @@ describe("status", () => {
       },
       new Date(),
     );
-    expect(text).toBe("node        stopped\ndisk        data 0 B, cache 1.0 KiB\nnot all is ready");
+    expect(text).toBe("node        stopped\ndisk        data 0 B, cache 1.0 KiB\nnot ready");
+  });
+
+  test("a run that is still building is told, and not called stopped", () => {
+    const text = describeStatus(
+      {
+        ready: false,
+        node: { running: false, ready: false },
+        components: [],
+        pods: [],
+        deployed: false,
+        run: { pid: 4711, activity: "[3/9] Build: Build 3 of 6: minio" },
+        dataBytes: 0,
+        cacheBytes: 0,
+      },
+      new Date(),
+    );
+    expect(text).toContain("run         under way, process 4711: [3/9] Build: Build 3 of 6: minio\n");
+    expect(text).toContain("node        not running\n");
+    expect(text).not.toContain("stopped");
   });
 
   test("what is not ready stands out", () => {
