@@ -231,6 +231,3 @@ export class GeocropStorage extends pulumi.ComponentResource {
     return { rules: { issuer, audience, algorithms, keys: { url, ca } }, resources: [] };
   }
 }
-
-// For importers that do not name components/tls/server-names.ts yet.
-export { certificateServers as servers } from "./tls/server-names.ts";

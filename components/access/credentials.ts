@@ -85,4 +85,4 @@ export class Credentials extends pulumi.ComponentResource {
 }
 
 // For importers that do not name config/names.ts yet.
-export { credentialsSecretName, identities, type Identity } from "../../config/names.ts";
+export { credentialsSecretName, type Identity } from "../../config/names.ts";

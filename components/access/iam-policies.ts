@@ -194,6 +194,3 @@ export function declaredPolicies(settings: { readonly protectData: boolean }): R
     "job-submitter": jobSubmitterPolicy(resultsBucket),
   };
 }
-
-// For importers that do not name config/names.ts yet.
-export { resultsBucket } from "../../config/names.ts";

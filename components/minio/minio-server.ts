@@ -256,6 +256,3 @@ export function environmentFile(values: Readonly<Record<string, string>>): strin
     .map(([name, value]) => `export ${name}="${value}"\n`)
     .join("");
 }
-
-// For importers that do not name config/names.ts yet.
-export { minioRegion } from "../../config/names.ts";

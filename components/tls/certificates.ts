@@ -144,4 +144,3 @@ export class Certificates extends pulumi.ComponentResource {
 
 // For importers that do not name config/names.ts yet.
 export { tlsSecretName } from "../../config/names.ts";
-export { type ServerNames, serverNames } from "./server-names.ts";

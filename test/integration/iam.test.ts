@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { AwsV4Signer } from "aws4fetch";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 
-import { identities, type Identity } from "../../components/access/credentials.ts";
+import { identities, type Identity } from "../../config/names.ts";
 import { declaredPolicies } from "../../components/access/iam-policies.ts";
 import { ensureBuilds } from "../../sandbox/cluster/builds.ts";
 import { layoutOf } from "../../sandbox/layout.ts";

@@ -1,6 +1,6 @@
 import { AwsV4Signer } from "aws4fetch";
 
-import { minioRegion } from "../../components/minio/minio-server.ts";
+import { minioRegion } from "../../config/names.ts";
 import type { Answer, PodHttps } from "../kube/forward.ts";
 import { openSealed } from "./madmin.ts";
 

@@ -1,6 +1,6 @@
 import { AwsV4Signer } from "aws4fetch";
 
-import { minioRegion } from "../../components/minio/minio-server.ts";
+import { minioRegion } from "../../config/names.ts";
 import type { Call, KeyPair } from "./minio.ts";
 
 /** `hello`, as a body whose trailer no signature covers. */

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 
-import { serverNames } from "../../../components/tls/certificates.ts";
+import { serverNames } from "../../../components/tls/server-names.ts";
 import {
   apiSignerPolicy,
   declaredPolicies,

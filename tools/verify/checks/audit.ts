@@ -1,8 +1,7 @@
 import { randomBytes } from "node:crypto";
 import { setTimeout as pause } from "node:timers/promises";
 
-import { resultsBucket } from "../../../components/access/iam-policies.ts";
-import { minioRegion } from "../../../components/minio/minio-server.ts";
+import { minioRegion, resultsBucket } from "../../../config/names.ts";
 import { createPresigner } from "../../../services/signed-url-api/signing/presign.ts";
 import type { Check } from "../check.ts";
 import { checkChain, readTrail, type Trail } from "../trail.ts";

@@ -3,8 +3,7 @@ import { randomUUID } from "node:crypto";
 import { decodeJwt } from "jose";
 import { z } from "zod";
 
-import { resultsBucket } from "../../../components/access/iam-policies.ts";
-import { minioRegion } from "../../../components/minio/minio-server.ts";
+import { minioRegion, resultsBucket } from "../../../config/names.ts";
 import { mintToken } from "../../jobs/token.ts";
 import { createPresigner } from "../../../services/signed-url-api/signing/presign.ts";
 import type { Check } from "../check.ts";

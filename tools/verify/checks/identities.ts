@@ -1,6 +1,6 @@
 import { z } from "zod";
 
-import { identities, type Identity } from "../../../components/access/credentials.ts";
+import { identities, type Identity } from "../../../config/names.ts";
 import { declaredPolicies } from "../../../components/access/iam-policies.ts";
 import type { Check } from "../check.ts";
 import { errorCode } from "../minio.ts";

@@ -1,8 +1,7 @@
 import type { X509Certificate } from "node:crypto";
 import { once } from "node:events";
 
-import type { ServerNames } from "../../../components/tls/certificates.ts";
-import { servers as declaredServers } from "../../../components/geocrop-storage.ts";
+import { certificateServers, type ServerNames } from "../../../components/tls/server-names.ts";
 import type { Check } from "../check.ts";
 import { handshake } from "../../kube/forward.ts";
 import { serverNames, type ServerName, type Target } from "../target.ts";
@@ -114,7 +113,7 @@ export const transportChecks: readonly Check[] = [
       "run pulumi up: it renews 30 days before the end; with cert-manager, see its Certificate's status",
     async run(target) {
       const days: string[] = [];
-      const declared = declaredServers(target.settings);
+      const declared = certificateServers(target.settings);
       const faults = await eachServer(async (server) => {
         const ca = await target.authorityOf(server);
         const socket = await handshake(await target.connect(server), {
