@@ -14,6 +14,10 @@ const cluster = new kubernetes.Provider("cluster", {
   // Changed Secrets and ConfigMaps are updated in place; pods that must restart for it carry a digest of them.
   enableSecretMutable: true,
   enableConfigMapMutable: true,
+  // An `up` that was killed leaves objects that its state does not know; the next one takes them over. They are this
+  // stack's: all are in its namespace, and one that is there already is refused (components/running-stack.ts).
+  upsertExistingObjects: true,
+  enablePatchForce: true,
   ...(kubeconfig === undefined ? {} : { kubeconfig }),
   ...(context === undefined ? {} : { context }),
 });

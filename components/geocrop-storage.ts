@@ -18,7 +18,7 @@ import { certificateServers } from "./tls/server-names.ts";
 import { PrivateBucket } from "./minio/private-bucket.ts";
 import { bytesOf } from "../config/quantity.ts";
 import { refusal } from "./refusal.ts";
-import { checkRunningStack, guardedSettings } from "./running-stack.ts";
+import { checkNamespace, checkRunningStack, guardedSettings } from "./running-stack.ts";
 import { SignedUrlApi } from "./api/signed-url-api.ts";
 import { DevIssuer, type TokenRules } from "./api/token-issuer.ts";
 
@@ -48,7 +48,12 @@ export class GeocropStorage extends pulumi.ComponentResource {
     const namespaceResource = new kubernetes.core.v1.Namespace(
       `${name}-namespace`,
       { metadata: { name: namespace, labels: podSecurity } },
-      { parent: this, protect },
+      {
+        parent: this,
+        protect,
+        retainOnDelete: settings.adopt,
+        hooks: { beforeCreate: refusal(`${name}-namespace-is-new`, checkNamespace(settings, podSecurity)) },
+      },
     );
     const inNamespace = { parent: this, dependsOn: [namespaceResource] };
 

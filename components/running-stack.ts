@@ -1,4 +1,4 @@
-import type { V1StatefulSet } from "@kubernetes/client-node";
+import type { V1Namespace, V1StatefulSet } from "@kubernetes/client-node";
 import type * as pulumi from "@pulumi/pulumi";
 
 import { certificateFiles, projectName, servers, tlsSecretName } from "../config/names.ts";
@@ -41,6 +41,35 @@ export function checkRunningStack(settings: Settings): pulumi.ResourceHookFuncti
       throw new Error(`Nothing was changed, since the running stack cannot take it:\n${refused.join("\n")}`);
     }
   };
+}
+
+/**
+ * Refuses a namespace that is there already and that no interrupted `pulumi up` of this stack has left: the stack's
+ * objects would take the place of others of their names, and `pulumi destroy` would delete the namespace with all in it.
+ *
+ * @returns a hook for the Namespace's creation. It throws an Error that says how to deploy into it all the same.
+ */
+export function checkNamespace(
+  { namespace, adopt }: Settings,
+  labels: Readonly<Record<string, string>>,
+): pulumi.ResourceHookFunction {
+  const cluster = clusterSettings();
+  return async () => {
+    if (adopt) return;
+    const present = await readNamespace(cluster, namespace);
+    if (present === undefined || isOurs(present, labels)) return;
+    throw new Error(
+      `Nothing was changed, since ${projectName}:namespace = "${namespace}" is there already: choose another name, or set ${projectName}:adopt to true to deploy into it`,
+    );
+  };
+}
+
+/** Whether Pulumi made a namespace with just this stack's labels, as one that an interrupted run has left. */
+export function isOurs({ metadata }: V1Namespace, labels: Readonly<Record<string, string>>): boolean {
+  const byPulumi = metadata?.managedFields?.some(({ manager }) => manager?.startsWith("pulumi-kubernetes"));
+  return (
+    byPulumi === true && Object.entries(labels).every(([key, value]) => metadata?.labels?.[key] === value)
+  );
 }
 
 /** The changes that the running stack cannot take, each in a line. */
@@ -159,18 +188,10 @@ async function readRunningStack(
   settings: ReturnType<typeof clusterSettings>,
   { namespace, tls }: Settings,
 ): Promise<RunningStack> {
-  const { ApiException, AppsV1Api, CoreV1Api } = await kubernetesClient();
+  const { AppsV1Api, CoreV1Api } = await kubernetesClient();
   const cluster = await loadCluster(settings);
   const workloads = cluster.makeApiClient(AppsV1Api);
   const objects = cluster.makeApiClient(CoreV1Api);
-  const ifPresent = async <T>(request: Promise<T>): Promise<T | undefined> => {
-    try {
-      return await request;
-    } catch (error) {
-      if (error instanceof ApiException && error.code === 404) return undefined;
-      throw error;
-    }
-  };
   const [minio, auditReceiver] = await Promise.all(
     [servers.minio.name, servers.auditReceiver.name].map((name) =>
       ifPresent(workloads.readNamespacedStatefulSet({ namespace, name })),
@@ -184,4 +205,27 @@ async function readRunningStack(
     }
   }
   return { minio, auditReceiver, certificates };
+}
+
+/** The namespace, where it is there and can be read; why it cannot, the Kubernetes provider says better. */
+async function readNamespace(
+  settings: ReturnType<typeof clusterSettings>,
+  name: string,
+): Promise<V1Namespace | undefined> {
+  try {
+    const { CoreV1Api } = await kubernetesClient();
+    return await (await loadCluster(settings)).makeApiClient(CoreV1Api).readNamespace({ name });
+  } catch {
+    return undefined;
+  }
+}
+
+async function ifPresent<T>(request: Promise<T>): Promise<T | undefined> {
+  const { ApiException } = await kubernetesClient();
+  try {
+    return await request;
+  } catch (error) {
+    if (error instanceof ApiException && error.code === 404) return undefined;
+    throw error;
+  }
 }

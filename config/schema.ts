@@ -23,6 +23,7 @@ const crossChecks = [
 export const settingsSchema = z
   .strictObject({
     namespace: namespaceName.default("geocrop"),
+    adopt: z.boolean({ error: "must be true or false" }).default(false),
     protectData: z.boolean({ error: "must be true or false" }).default(true),
     images,
     minio,

@@ -1,6 +1,11 @@
 import { describe, expect, test } from "vitest";
 
-import { guardedSettings, impossibleChanges, type RunningStack } from "../../../components/running-stack.ts";
+import {
+  guardedSettings,
+  impossibleChanges,
+  isOurs,
+  type RunningStack,
+} from "../../../components/running-stack.ts";
 import { parseSettings } from "../../../config/parse.ts";
 import type { Settings } from "../../../config/schema.ts";
 
@@ -114,5 +119,22 @@ describe("a running stack", () => {
       audit: { storage: "10Gi", queueStorage: "1Gi" },
       tls: { issuer: "self-signed-ca" },
     });
+  });
+});
+
+describe("a namespace that is there already", () => {
+  const labels = { "pod-security.kubernetes.io/enforce": "restricted" };
+  const managedFields = [{ manager: "pulumi-kubernetes-1a2b3c4d" }];
+
+  test("is this stack's when Pulumi made it with the stack's labels", () => {
+    expect(isOurs({ metadata: { labels: { ...labels, other: "1" }, managedFields } }, labels)).toBe(true);
+  });
+
+  test.each([
+    ["somebody else made it", { labels, managedFields: [{ manager: "kubectl-create" }] }],
+    ["another Pulumi program made it", { labels: {}, managedFields }],
+    ["nothing is known of it", {}],
+  ])("is not when %s", (_, metadata) => {
+    expect(isOurs({ metadata }, labels)).toBe(false);
   });
 });
