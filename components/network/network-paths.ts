@@ -63,8 +63,8 @@ export function networkSettings({ minio, api, audit, monitoring }: Settings): Ne
   };
 }
 
-/** A way that is open. What is not listed is closed. */
-export interface OpenPath {
+/** Connections that the policies allow. What is not listed is denied. */
+export interface AllowedFlow {
   readonly from: readonly PartyName[];
   readonly to: readonly PartyName[];
   /** TCP; 53 by UDP as well. */
@@ -78,13 +78,13 @@ export interface OpenPath {
 }
 
 const pods = partyNames.filter((name) => parties[name].place === "stack");
-const everybodyElse = partyNames.filter((name) => parties[name].place !== "stack");
+const external = partyNames.filter((name) => parties[name].place !== "stack");
 
 /**
  * The network's truth table: the documentation's page, the policies' tests and `npm run verify` come from it.
- * What parties outside the namespace do with one another is not the stack's to say.
+ * Connections between parties outside the namespace are not the stack's to decide.
  */
-export const openPaths: readonly OpenPath[] = [
+export const allowedFlows: readonly AllowedFlow[] = [
   { from: pods, to: ["dns"], port: 53, why: "host names" },
   {
     from: ["api", "worker", "submitter"],
@@ -100,7 +100,7 @@ export const openPaths: readonly OpenPath[] = [
   },
   { from: ["minio", "peer"], to: ["audit"], port: servers.auditReceiver.port, why: "the audit log" },
   {
-    from: everybodyElse,
+    from: external,
     to: ["api", "gateway"],
     port: servers.api.port,
     why: "the two public endpoints: one checks tokens, the other lets signed requests pass to MinIO, which checks signatures",
@@ -114,7 +114,7 @@ export const openPaths: readonly OpenPath[] = [
   },
   {
     from: ["api"],
-    to: everybodyElse,
+    to: external,
     port: 443,
     why: "the token issuer's keys; its addresses may change",
     when: { title: "`api.auth.mode` jwks-url", holds: ({ fetchesTokenKeys }) => fetchesTokenKeys },
@@ -128,16 +128,16 @@ export const openPaths: readonly OpenPath[] = [
   },
   {
     from: ["audit"],
-    to: everybodyElse,
+    to: external,
     port: 443,
     why: "the search index that summaries of the audit log are sent to, wherever it is, on the port of its URL",
     when: { title: "`audit.forward` on port 443", holds: ({ forwardPort }) => forwardPort === 443 },
   },
 ];
 
-/** Whether the stack's policies let one party connect to another. */
+/** Whether the stack's policies allow one party to connect to another. */
 export function isOpen(settings: NetworkSettings, from: PartyName, to: PartyName, port: Port): boolean {
-  return openPaths.some(
+  return allowedFlows.some(
     (path) =>
       path.port === port &&
       path.from.includes(from) &&
@@ -146,7 +146,7 @@ export function isOpen(settings: NetworkSettings, from: PartyName, to: PartyName
   );
 }
 
-/** Every pair that the stack has a say in, on every port; what a pod sends to itself is not filtered. */
+/** Every connection that the stack's policies decide on; what a pod sends to itself is not filtered. */
 export function everyFlow(): readonly (readonly [from: PartyName, to: PartyName, port: Port])[] {
   return partyNames.flatMap((from) =>
     partyNames

@@ -1,6 +1,6 @@
 import {
   isOpen,
-  openPaths,
+  allowedFlows,
   parties,
   partyNames,
   ports,
@@ -27,7 +27,7 @@ ${table([["name", "who"], ...partyNames.map((name) => [name, parties[name].title
 
 ${table([
   ["from", "to", "port", "when", "why"],
-  ...openPaths.map(({ from, to, port, when, why }) => [
+  ...allowedFlows.map(({ from, to, port, when, why }) => [
     from.join(", "),
     to.join(", "),
     String(port),
