@@ -42,7 +42,8 @@ export async function mountFiles(options: MountedFilesOptions): Promise<MountedF
       const first = await read();
       if (same(first, current)) return;
       const second = await read();
-      if (!same(first, second)) return;
+      // Another refresh may have applied it meanwhile.
+      if (!same(first, second) || same(second, current)) return;
       apply(second);
       current = second;
     } catch (error) {
