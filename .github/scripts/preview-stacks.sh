@@ -14,7 +14,8 @@ for file in Pulumi.*.yaml; do
   code=0
   node tools/preview/main.ts --stack "$stack" --base "$base" --markdown >"$out/$stack.md" || code=$?
   echo "stack $stack: exit code $code"
-  if [ "$code" -eq 1 ]; then
+  # A wrong command line ends with 2, as a report of changes does, but makes no report.
+  if [ "$code" -eq 1 ] || [ ! -s "$out/$stack.md" ]; then
     failed=1
     [ -s "$out/$stack.md" ] || printf '### Stack %s: no preview\n\nThe log of the job says why.\n' "$stack" >"$out/$stack.md"
   fi

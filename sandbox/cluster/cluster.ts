@@ -5,10 +5,10 @@ import {
   CoreV1Api,
   KubeConfig,
   type KubernetesObject,
-  KubernetesObjectApi,
-  PatchStrategy,
   type V1Pod,
 } from "@kubernetes/client-node";
+
+import { applyObjects } from "../../tools/kube/apply.ts";
 
 /** Name under which the sandbox applies its own objects. */
 const fieldManager = "geocrop-sandbox";
@@ -18,27 +18,16 @@ export class Cluster {
   readonly config = new KubeConfig();
   readonly core: CoreV1Api;
   readonly apps: AppsV1Api;
-  readonly #objects: KubernetesObjectApi;
 
   constructor(kubeconfig: string) {
     this.config.loadFromFile(kubeconfig);
     this.core = this.config.makeApiClient(CoreV1Api);
     this.apps = this.config.makeApiClient(AppsV1Api);
-    this.#objects = KubernetesObjectApi.makeApiClient(this.config);
   }
 
   /** Server-side apply: creates what is missing, changes what differs, and nothing else. */
   async apply(objects: readonly KubernetesObject[]): Promise<void> {
-    for (const object of objects) {
-      await this.#objects.patch(
-        object,
-        undefined,
-        undefined,
-        fieldManager,
-        true,
-        PatchStrategy.ServerSideApply,
-      );
-    }
+    await applyObjects(this.config, objects, fieldManager);
   }
 
   /** Whether the API server says that it is ready, its hooks included. */

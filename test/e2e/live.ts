@@ -1,19 +1,11 @@
 import { mkdir, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { Writable } from "node:stream";
 import { setTimeout as pause } from "node:timers/promises";
 
-import {
-  ApiException,
-  AppsV1Api,
-  CoreV1Api,
-  Exec,
-  KubeConfig,
-  NetworkingV1Api,
-  type V1Status,
-} from "@kubernetes/client-node";
+import { ApiException, AppsV1Api, CoreV1Api, KubeConfig, NetworkingV1Api } from "@kubernetes/client-node";
 
 import { readSecretValue } from "../../tools/kube/dev-cluster.ts";
+import { execInPod } from "../../tools/kube/exec.ts";
 import { layout, run } from "./engines.ts";
 
 /** The sandbox's cluster, once it is up. */
@@ -79,21 +71,7 @@ export async function inPod(
   container: string,
   command: string[],
 ): Promise<string> {
-  let output = "";
-  const sink = () =>
-    new Writable({
-      write(chunk: Buffer, _, done) {
-        output += chunk.toString("utf8");
-        done();
-      },
-    });
-  const status = await new Promise<V1Status>((resolve, reject) => {
-    new Exec(sandboxCluster())
-      .exec(namespace, pod, container, command, sink(), sink(), null, false, resolve)
-      .then((connection) => connection.on("error", reject), reject);
-  });
-  if (status.status !== "Success") throw new Error(`${command[0]} failed in ${pod}: ${output}`);
-  return output;
+  return execInPod(sandboxCluster(), { namespace, pod, container }, command);
 }
 
 /** Runs `mc` as root on a stack's MinIO, through a port-forward, and hands back its JSON lines. */

@@ -15,8 +15,8 @@ import {
   ports,
 } from "../../components/network/network-paths.ts";
 import { networkPolicySpecs } from "../../components/network/network-policies.ts";
-import { KubeApi } from "../../sandbox/engine/embedded/kube-api.ts";
 import { network } from "../../sandbox/layout.ts";
+import { applyObjects } from "../../tools/kube/apply.ts";
 import { readDeclaration } from "../../tools/program/stack-file.ts";
 import { type Probe, reach, startProbe } from "../../tools/verify/probe-pod.ts";
 import { Target } from "../../tools/verify/target.ts";
@@ -39,7 +39,6 @@ function namespaceOf(name: PartyName): string {
 const dnsHost = "10.96.0.10";
 
 let target: Target;
-let api: KubeApi;
 const pods = new Map<PartyName, Probe>();
 const nodePorts = new Map<string, number>();
 const listeners: Server[] = [];
@@ -52,7 +51,6 @@ beforeAll(async () => {
   const cluster = sandboxCluster();
   const settings = readDeclaration(layout.stackFile);
   target = new Target({ cluster, namespace: stack, settings, image: settings.images.signedUrlApi });
-  api = new KubeApi(cluster);
   await removeNamespaces();
   for (const name of namespaces) await target.core.createNamespace({ body: { metadata: { name } } });
   for (const name of podParties) {
@@ -108,14 +106,13 @@ async function exposeToOutside(name: PartyName): Promise<void> {
 }
 
 async function apply(name: string, spec: object): Promise<void> {
-  const where = { apiVersion: "networking.k8s.io/v1", kind: "NetworkPolicy", name, namespace: stack };
-  const { apiVersion, kind } = where;
-  await api.apply(
-    where,
-    { apiVersion, kind, metadata: { name, namespace: stack }, spec },
-    "network-test",
-    false,
-  );
+  const policy = {
+    apiVersion: "networking.k8s.io/v1",
+    kind: "NetworkPolicy",
+    metadata: { name, namespace: stack },
+    spec,
+  };
+  await applyObjects(target.cluster, [policy], "network-test");
 }
 
 function addressOf(name: PartyName): string {

@@ -1,12 +1,11 @@
-import { Writable } from "node:stream";
-import { parseArgs } from "node:util";
-
-import { AppsV1Api, Exec, type KubeConfig, type V1Status } from "@kubernetes/client-node";
+import { AppsV1Api, type KubeConfig } from "@kubernetes/client-node";
 
 import { type Entry, parseAnchor, type Verdict } from "../../services/audit-receiver/audit-log-reader.ts";
 import { pseudonym } from "../../services/signed-url-api/signing/issuance.ts";
 import { type Issue, issueLine, readIssues } from "./audit-issues.ts";
+import { runCommand, UsageError } from "../command-line.ts";
 import { devCluster, stackNamespace } from "../kube/dev-cluster.ts";
+import { execInPod, lineSink } from "../kube/exec.ts";
 
 const usage = `What was done in storage, by whom: the audit trail, out of the receiver's pod. Between its entries, and never
 with --bucket: which URLs the API gave to whom, out of its pods' logs, as far back as those are kept.
@@ -31,36 +30,14 @@ export async function readTrail(
   args: readonly string[],
   take: (line: string) => void,
 ): Promise<void> {
-  let rest = "";
-  const out = new Writable({
-    write(chunk: Buffer, _, done) {
-      const lines = (rest + chunk.toString()).split("\n");
-      rest = lines.pop() ?? "";
-      for (const line of lines) take(line);
-      done();
-    },
-  });
-  const errors: Buffer[] = [];
-  const said = new Writable({
-    write(chunk: Buffer, _, done) {
-      errors.push(chunk);
-      done();
-    },
-  });
   // The pod's memory is meant for the receiver.
   const command = ["node", "--max-old-space-size=64", "/app/trail.mjs", ...args];
-  const status = await new Promise<V1Status>((resolve, reject) => {
-    new Exec(cluster)
-      .exec(namespace, pod, "audit-receiver", command, out, said, null, false, resolve)
-      .then((connection) => connection.on("error", reject), reject);
+  await execInPod(cluster, { namespace, pod, container: "audit-receiver" }, command, {
+    output: lineSink(take),
   });
-  if (status.status !== "Success") {
-    const reason = Buffer.concat(errors).toString().trim() || status.message;
-    throw new Error(`${namespace}/${pod} did not show its trail: ${reason ?? "no reason given"}`);
-  }
 }
 
-/** `30m`, `12h`, `7d` before now, or a time as it is. @throws Error that says what is wrong */
+/** `30m`, `12h`, `7d` before now, or a time as it is. @throws UsageError when it is neither */
 export function sinceTime(text: string, now: number = Date.now()): string {
   const [, amount, unit] = /^(\d{1,5})([mhd])$/.exec(text) ?? [];
   const minutes = { m: 1, h: 60, d: 24 * 60 };
@@ -68,7 +45,9 @@ export function sinceTime(text: string, now: number = Date.now()): string {
     return new Date(now - Number(amount) * minutes[unit] * 60_000).toISOString();
   }
   if (!/^\d{4}-\d\d-\d\d(T[\d:.]+Z)?$/.test(text) || Number.isNaN(Date.parse(text))) {
-    throw new Error(`--since ${text} is no time: write 2026-11-24T06:00:00Z, 2026-11-24, 30m, 12h or 7d`);
+    throw new UsageError(
+      `--since ${text} is not a valid time: write 2026-11-24T06:00:00Z, 2026-11-24, 30m, 12h or 7d`,
+    );
   }
   return new Date(text).toISOString();
 }
@@ -102,33 +81,27 @@ async function tokenIssuer(cluster: KubeConfig, namespace: string): Promise<stri
   return issuer;
 }
 
-async function main(): Promise<void> {
-  const { values, positionals } = parseArgs({
-    allowPositionals: true,
-    options: {
-      bucket: { type: "string" },
-      job: { type: "string" },
-      user: { type: "string" },
-      issuer: { type: "string" },
-      since: { type: "string" },
-      anchor: { type: "string" },
-      json: { type: "boolean", default: false },
-      help: { type: "boolean", default: false },
-    },
-  });
-  if (values.help) {
-    process.stdout.write(`${usage}\n`);
-    return;
-  }
-  const [command, ...others] = positionals;
-  if (others.length > 0 || (command !== undefined && command !== "verify-chain")) throw new Error(usage);
-  const cluster = devCluster();
-  const namespace = stackNamespace();
-  if (command === "verify-chain") {
-    await verifyChain(cluster, namespace, values.anchor, values.json);
-    return;
-  }
+const options = {
+  bucket: { type: "string" },
+  job: { type: "string" },
+  user: { type: "string" },
+  issuer: { type: "string" },
+  since: { type: "string" },
+  anchor: { type: "string" },
+  json: { type: "boolean", default: false },
+} as const;
 
+interface Filters {
+  readonly bucket?: string | undefined;
+  readonly job?: string | undefined;
+  readonly user?: string | undefined;
+  readonly issuer?: string | undefined;
+  readonly since?: string | undefined;
+  readonly json: boolean;
+}
+
+/** Prints the entries that the filters let through, the issued URLs between them. */
+async function printEntries(cluster: KubeConfig, namespace: string, values: Filters): Promise<void> {
   const filters: string[] = [];
   if (values.bucket !== undefined) filters.push("--bucket", values.bucket);
   if (values.job !== undefined) filters.push("--job", values.job);
@@ -163,7 +136,7 @@ async function verifyChain(
   namespace: string,
   anchor: string | undefined,
   json: boolean,
-): Promise<void> {
+): Promise<number> {
   if (anchor !== undefined) parseAnchor(anchor);
   let answer = "";
   await readTrail(
@@ -180,14 +153,25 @@ async function verifyChain(
     faults.length === 0 ? `whole; note this elsewhere: --anchor ${last.seq}:${last.hash}` : "not whole",
   ];
   process.stdout.write(`${json ? answer : told.join("\n")}\n`);
-  if (faults.length > 0) process.exitCode = 1;
+  return faults.length === 0 ? 0 : 1;
 }
 
 if (import.meta.main) {
-  try {
-    await main();
-  } catch (error) {
-    process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`);
-    process.exitCode = 1;
-  }
+  await runCommand({
+    name: "audit",
+    usage,
+    options,
+    positionals: { least: 0, most: 1 },
+    run: async (values, [command]) => {
+      if (command !== undefined && command !== "verify-chain")
+        throw new UsageError(`there is no command "${command}"`);
+      // Before anything is asked of the cluster.
+      if (values.since !== undefined) sinceTime(values.since);
+      const cluster = devCluster();
+      if (command === "verify-chain")
+        return verifyChain(cluster, stackNamespace(), values.anchor, values.json);
+      await printEntries(cluster, stackNamespace(), values);
+      return 0;
+    },
+  });
 }

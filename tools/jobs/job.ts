@@ -1,23 +1,30 @@
 import { randomBytes } from "node:crypto";
 import { createReadStream } from "node:fs";
 import { stat } from "node:fs/promises";
-import { Readable, Writable } from "node:stream";
-import { setTimeout as pause } from "node:timers/promises";
-import { parseArgs } from "node:util";
+import { Readable } from "node:stream";
 
-import { CoreV1Api, Exec, type KubeConfig, type V1Pod, type V1Status } from "@kubernetes/client-node";
+import { CoreV1Api, type KubeConfig, type V1Pod } from "@kubernetes/client-node";
 
 import { podLabels, restrictedPod, unprivilegedId } from "../../components/kubernetes/workload.ts";
 import { isJobId } from "../../services/signed-url-api/jobs/job-id.ts";
+import { required, runCommand, UsageError } from "../command-line.ts";
 import { devCluster, stackNamespace } from "../kube/dev-cluster.ts";
+import { execInPod } from "../kube/exec.ts";
+import { isReady, waitForPod } from "../kube/pods.ts";
 
-const usage = "usage: npm run job -- submit --owner NAME --job ID [--image IMAGE] RESULT.tif";
+const usage = `Uploads a job's manifest and result, each by a pod of its own with the identity that may write it.
+
+npm run job -- submit --owner NAME --job ID RESULT.tif
+  --image IMAGE    of the pods: with the job client in it [the sandbox's]
+
+GEOCROP_NAMESPACE names the stack's namespace [geocrop], KUBECONFIG the cluster [the sandbox].
+`;
 
 /** The sandbox's build of images/job-client.Containerfile. */
 const defaultImage = "geocrop.sandbox/job-client:dev";
 
 /** Milliseconds for a job's pod to be ready, its image pulled. */
-const patience = 120_000;
+const timeoutMs = 120_000;
 
 export interface JobResult {
   readonly job: string;
@@ -70,12 +77,11 @@ async function inPod(
   const name = body.metadata?.name ?? "";
   await api.createNamespacedPod({ namespace, body });
   try {
-    await untilReady(api, namespace, name);
-    await work((key, contentType, bytes, content) =>
-      execute(
+    await waitForPod(api, { namespace, name }, isReady, timeoutMs);
+    await work(async (key, contentType, bytes, content) => {
+      await execInPod(
         cluster,
-        namespace,
-        name,
+        { namespace, pod: name, container: "job-client" },
         [
           "node",
           "/app/put.mjs",
@@ -88,9 +94,9 @@ async function inPod(
           "--content-type",
           contentType,
         ],
-        content,
-      ),
-    );
+        { input: content },
+      );
+    });
   } finally {
     await api.deleteNamespacedPod({ namespace, name, gracePeriodSeconds: 0 });
   }
@@ -138,78 +144,33 @@ function writerPod(namespace: string, writer: keyof typeof writers, image: strin
   };
 }
 
-async function untilReady(api: CoreV1Api, namespace: string, name: string): Promise<void> {
-  const deadline = Date.now() + patience;
-  while (Date.now() < deadline) {
-    const { status } = await api.readNamespacedPod({ namespace, name });
-    if (status?.conditions?.some(({ type, status }) => type === "Ready" && status === "True") === true)
-      return;
-    const waiting = status?.containerStatuses?.[0]?.state?.waiting;
-    if (waiting?.reason === "ErrImagePull" || waiting?.reason === "ImagePullBackOff") {
-      throw new Error(
-        `The job's pod cannot have its image: ${waiting.message ?? waiting.reason}. Name one with --image.`,
-      );
-    }
-    await pause(250);
-  }
-  throw new Error(`The job's pod ${namespace}/${name} was not ready within ${patience / 1000} s.`);
-}
-
-async function execute(
-  cluster: KubeConfig,
-  namespace: string,
-  pod: string,
-  command: string[],
-  input: Readable,
-): Promise<void> {
-  const said: Buffer[] = [];
-  const sink = () =>
-    new Writable({
-      write(chunk: Buffer, _, done) {
-        said.push(chunk);
-        done();
-      },
-    });
-  const status = await new Promise<V1Status>((resolve, reject) => {
-    new Exec(cluster)
-      .exec(namespace, pod, "job-client", command, sink(), sink(), input, false, resolve)
-      .then((connection) => connection.on("error", reject), reject);
-  });
-  if (status.status !== "Success") {
-    throw new Error(
-      `The upload failed: ${Buffer.concat(said).toString("utf8").trim() || status.message || "no reason given"}`,
-    );
-  }
-}
-
 if (import.meta.main) {
-  try {
-    const { values, positionals } = parseArgs({
-      allowPositionals: true,
-      options: {
-        owner: { type: "string" },
-        job: { type: "string" },
-        image: { type: "string", default: defaultImage },
-      },
-    });
-    const [command, file] = positionals;
-    const { owner, job } = values;
-    if (command !== "submit" || file === undefined || positionals.length > 2 || !owner || job === undefined) {
-      throw new Error(usage);
-    }
-    if (!isJobId(job)) {
-      throw new Error(
-        `--job ${job} is no job id: letters, digits, _ and -, at most 64, starting with a letter or digit`,
+  await runCommand({
+    name: "job",
+    usage,
+    options: {
+      owner: { type: "string" },
+      job: { type: "string" },
+      image: { type: "string", default: defaultImage },
+    },
+    positionals: { least: 1, most: 2 },
+    run: async (values, [command, file]) => {
+      if (command !== "submit") throw new UsageError(`there is no command "${command ?? ""}"`);
+      const result = required(file, "the file to upload");
+      const owner = required(values.owner, "the job's owner (--owner NAME)");
+      const job = required(values.job, "the job's id (--job ID)");
+      if (!isJobId(job)) {
+        throw new UsageError(
+          `--job ${job} is not a valid job id: letters, digits, _ and -, at most 64, starting with a letter or digit`,
+        );
+      }
+      const { size } = await stat(result);
+      const content = (): Readable => createReadStream(result);
+      await submitJob(devCluster(), stackNamespace(), { job, owner, bytes: size, content }, values.image);
+      process.stdout.write(
+        `${job}: ${size} bytes, owned by ${owner}, are in geocrop-results/jobs/${job}/result.tif\n`,
       );
-    }
-    const { size } = await stat(file);
-    const result = { job, owner, bytes: size, content: () => createReadStream(file) };
-    await submitJob(devCluster(), stackNamespace(), result, values.image);
-    process.stdout.write(
-      `${job}: ${size} bytes of ${owner}'s are in geocrop-results/jobs/${job}/result.tif\n`,
-    );
-  } catch (error) {
-    process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`);
-    process.exitCode = 1;
-  }
+      return 0;
+    },
+  });
 }

@@ -1,20 +1,27 @@
-import { parseArgs } from "node:util";
-
 import type { KubeConfig } from "@kubernetes/client-node";
 import { importJWK, SignJWT, type JWK_EC_Private } from "jose";
 
 import { devTokens } from "../../components/api/dev-tokens.ts";
+import { required, runCommand, UsageError } from "../command-line.ts";
 import { devCluster, readSecretValue, stackNamespace } from "../kube/dev-cluster.ts";
 
-const usage = "usage: npm run token -- --sub NAME [--ttl 10m]   (ttl: 30s, 10m, 2h; at most 24h)";
-const longestTtl = 24 * 60 * 60;
+const usage = `Prints a token that the dev stack's API accepts, signed with the development issuer's key from the cluster.
 
-/** Seconds in `30s`, `10m` or `2h`. @throws Error that says what is wrong. */
+npm run --silent token -- --sub NAME    whose token it is: the claim sub
+  --ttl TIME                            30s, 10m, 2h; at most 24h [10m]
+
+GEOCROP_NAMESPACE names the stack's namespace [geocrop], KUBECONFIG the cluster [the sandbox].
+`;
+
+/** Seconds. */
+const maxTtl = 24 * 60 * 60;
+
+/** Seconds in `30s`, `10m` or `2h`. @throws UsageError when it is none of these, or more than 24 h. */
 export function ttlSeconds(text: string): number {
   const [, amount, unit] = /^(\d+)([smh])$/.exec(text) ?? [];
   const seconds = Number(amount) * (unit === "h" ? 3600 : unit === "m" ? 60 : 1);
-  if (!(seconds > 0 && seconds <= longestTtl))
-    throw new Error(`--ttl ${text} is no time from 1s to 24h\n${usage}`);
+  if (!(seconds > 0 && seconds <= maxTtl))
+    throw new UsageError(`--ttl ${text} is not a valid time: it takes 1s to 24h`);
   return seconds;
 }
 
@@ -39,15 +46,15 @@ export async function mintToken(
 }
 
 if (import.meta.main) {
-  try {
-    const { values } = parseArgs({
-      options: { sub: { type: "string" }, ttl: { type: "string", default: "10m" } },
-    });
-    if (values.sub === undefined || values.sub === "") throw new Error(usage);
-    const token = await mintToken(devCluster(), stackNamespace(), values.sub, ttlSeconds(values.ttl));
-    process.stdout.write(`${token}\n`);
-  } catch (error) {
-    process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`);
-    process.exitCode = 1;
-  }
+  await runCommand({
+    name: "token",
+    usage,
+    options: { sub: { type: "string" }, ttl: { type: "string", default: "10m" } },
+    run: async (values) => {
+      const subject = required(values.sub, "the user (--sub NAME)");
+      const ttl = ttlSeconds(values.ttl);
+      process.stdout.write(`${await mintToken(devCluster(), stackNamespace(), subject, ttl)}\n`);
+      return 0;
+    },
+  });
 }

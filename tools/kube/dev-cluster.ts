@@ -9,13 +9,31 @@ export function stackNamespace(environment: NodeJS.ProcessEnv = process.env): st
   return environment["GEOCROP_NAMESPACE"] || "geocrop";
 }
 
-/** The cluster that KUBECONFIG names, else the sandbox's if there is one, else kubectl's own choice. */
-export function devCluster(environment: NodeJS.ProcessEnv = process.env): KubeConfig {
-  const cluster = new KubeConfig();
+/** A cluster, and whether it is the sandbox's. */
+export interface ChosenCluster {
+  readonly cluster: KubeConfig;
+  readonly isSandbox: boolean;
+}
+
+/**
+ * The cluster that KUBECONFIG names, else the sandbox's if there is one, else kubectl's own choice.
+ *
+ * @param context the kubeconfig's context to use. @default its current one
+ */
+export function chooseCluster(context?: string, environment: NodeJS.ProcessEnv = process.env): ChosenCluster {
   const { kubeconfig } = sandboxFiles(environment);
-  if (environment["KUBECONFIG"] === undefined && existsSync(kubeconfig)) cluster.loadFromFile(kubeconfig);
+  const given = environment["KUBECONFIG"];
+  const isSandbox = given === kubeconfig || (given === undefined && existsSync(kubeconfig));
+  const cluster = new KubeConfig();
+  if (isSandbox) cluster.loadFromFile(kubeconfig);
   else cluster.loadFromDefault();
-  return cluster;
+  if (context !== undefined) cluster.setCurrentContext(context);
+  return { cluster, isSandbox };
+}
+
+/** The cluster of the small tools: {@link chooseCluster} without a context. */
+export function devCluster(environment: NodeJS.ProcessEnv = process.env): KubeConfig {
+  return chooseCluster(undefined, environment).cluster;
 }
 
 /**

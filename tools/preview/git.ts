@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
 
-import { Fault } from "./faults.ts";
+import { UserError } from "../command-line.ts";
 
 const execute = promisify(execFile);
 
@@ -15,7 +15,7 @@ export interface Revision {
   readonly commit: string;
 }
 
-/** Runs git. A hook of the repository's has no say in a preview. @throws Fault when there is no git. */
+/** Runs git. A hook of the repository's has no say in a preview. @throws UserError when there is no git. */
 async function git(folder: string, ...args: readonly string[]): Promise<string> {
   try {
     const { stdout } = await execute("git", ["-c", "core.hooksPath=/dev/null", ...args], {
@@ -25,7 +25,7 @@ async function git(folder: string, ...args: readonly string[]): Promise<string> 
     return stdout.trimEnd();
   } catch (error) {
     if (error instanceof Error && "code" in error && error.code === "ENOENT") {
-      throw new Fault("git is not installed: it is needed to look at the revision to compare with");
+      throw new UserError("git is not installed: it is needed to look at the revision to compare with");
     }
     throw error;
   }
@@ -35,7 +35,7 @@ async function tryGit(folder: string, ...args: readonly string[]): Promise<strin
   try {
     return await git(folder, ...args);
   } catch (error) {
-    if (error instanceof Fault) throw error;
+    if (error instanceof UserError) throw error;
     return undefined;
   }
 }
@@ -43,16 +43,16 @@ async function tryGit(folder: string, ...args: readonly string[]): Promise<strin
 const commitOf = (folder: string, ref: string) =>
   tryGit(folder, "rev-parse", "--verify", "--quiet", "--end-of-options", `${ref}^{commit}`);
 
-/** The commit that is checked out. @throws Fault when the folder is in no repository, or that has no commit. */
+/** The commit that is checked out. @throws UserError when the folder is in no repository, or that has no commit. */
 export async function headOf(folder: string): Promise<Revision> {
   if ((await tryGit(folder, "rev-parse", "--git-dir")) === undefined) {
-    throw new Fault(
+    throw new UserError(
       `${folder} is in no git repository: run the preview in a clone, it compares two revisions`,
     );
   }
   const commit = await commitOf(folder, "HEAD");
   if (commit === undefined)
-    throw new Fault("the repository has no commit yet: there is nothing to compare with");
+    throw new UserError("the repository has no commit yet: there is nothing to compare with");
   return { ref: (await tryGit(folder, "symbolic-ref", "--short", "HEAD")) ?? "HEAD", commit };
 }
 
@@ -68,13 +68,13 @@ export async function uncommitted(folder: string): Promise<string[]> {
 /**
  * The revision to compare with: the one asked for, or where the branch left the main one.
  *
- * @throws Fault when there is no such revision.
+ * @throws UserError when there is no such revision.
  */
 export async function baseOf(folder: string, asked: string | undefined): Promise<Revision> {
   if (asked !== undefined) {
     const commit = await commitOf(folder, asked);
     if (commit === undefined) {
-      throw new Fault(
+      throw new UserError(
         `there is no revision "${asked}" here: name a branch, tag or commit, or fetch it first (git fetch origin ${asked}; a shallow clone lacks history: git fetch --unshallow)`,
       );
     }
@@ -84,13 +84,13 @@ export async function baseOf(folder: string, asked: string | undefined): Promise
     if ((await commitOf(folder, main)) === undefined) continue;
     const commit = await tryGit(folder, "merge-base", "HEAD", main);
     if (commit === undefined) {
-      throw new Fault(
+      throw new UserError(
         `this branch and ${main} have no common commit here: name the base by --base, or fetch more history (git fetch --unshallow)`,
       );
     }
     return { ref: main, commit };
   }
-  throw new Fault('there is no branch "main" to compare with: name the base by --base');
+  throw new UserError('there is no branch "main" to compare with: name the base by --base');
 }
 
 /**

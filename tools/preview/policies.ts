@@ -4,7 +4,7 @@ import { z } from "zod";
 
 import type { Rule } from "../../policy/rule.ts";
 import { rules } from "../../policy/rules/index.ts";
-import { Fault, messageOf } from "./faults.ts";
+import { UserError, messageOf } from "../command-line.ts";
 import type { Resource } from "../program/recording.ts";
 import { titleOf } from "./titles.ts";
 
@@ -26,18 +26,20 @@ export interface Violation {
   readonly message: string;
 }
 
-/** @throws Fault when the file is none of a policy configuration, or names a rule that there is not. */
+/** @throws UserError when the file is none of a policy configuration, or names a rule that there is not. */
 export function readPolicyConfig(file: string): PolicyConfig {
   let config: PolicyConfig;
   try {
     config = configSchema.parse(JSON.parse(readFileSync(file, "utf8")));
   } catch (error) {
-    throw new Fault(`${file} is no policy configuration: ${messageOf(error)}`);
+    throw new UserError(`${file} is no policy configuration: ${messageOf(error)}`);
   }
   const known = new Set(["all", ...rules.map(({ id }) => id)]);
   const stray = Object.keys(config).filter((id) => !known.has(id));
   if (stray.length > 0) {
-    throw new Fault(`${file}: there is no policy ${stray.join(", ")}; there are ${[...known].join(", ")}`);
+    throw new UserError(
+      `${file}: there is no policy ${stray.join(", ")}; there are ${[...known].join(", ")}`,
+    );
   }
   return config;
 }

@@ -2,9 +2,8 @@ import { randomBytes } from "node:crypto";
 import { realpathSync } from "node:fs";
 
 import { rules } from "../../policy/rules/index.ts";
-import type { PreviewCommand } from "./arguments.ts";
 import { provideDependencies } from "../program/dependencies.ts";
-import { Fault, messageOf } from "./faults.ts";
+import { UserError, messageOf } from "../command-line.ts";
 import { baseOf, headOf, uncommitted, withWorktree, type Revision } from "./git.ts";
 import { planChanges } from "./plan.ts";
 import { checkPolicies, readPolicyConfig } from "./policies.ts";
@@ -13,24 +12,34 @@ import { recordProgram } from "../program/record.ts";
 import type { Order, Recording } from "../program/recording.ts";
 import { reportOn, type Report } from "./report.ts";
 
+export interface PreviewOptions {
+  readonly stack: string;
+  /** The revision to compare with. @default where this branch left main */
+  readonly base: string | undefined;
+  /** Takes the working tree as it is, uncommitted changes included. */
+  readonly dirty: boolean;
+  /** A file with levels and settings of the policies. */
+  readonly policyConfig: string | undefined;
+}
+
 /**
  * Compares the program of a folder's working tree with that of a base revision.
  *
- * @throws Fault when one of them cannot be told, and what to do about it.
+ * @throws UserError when one of them cannot be told, and what to do about it.
  */
-export async function preview(folder: string, command: PreviewCommand): Promise<Report> {
+export async function preview(folder: string, options: PreviewOptions): Promise<Report> {
   const started = performance.now();
-  const { stack } = command;
+  const { stack } = options;
   const project = realpathSync(folder);
-  const policyConfig = command.policyConfig === undefined ? {} : readPolicyConfig(command.policyConfig);
+  const policyConfig = options.policyConfig === undefined ? {} : readPolicyConfig(options.policyConfig);
   const key = randomBytes(32).toString("hex");
   const order = readOrder(project, stack, key);
-  if (order === undefined) throw new Fault(unknownStack(project, stack));
+  if (order === undefined) throw new UserError(unknownStack(project, stack));
 
   const head = await headOf(project);
   const changed = await uncommitted(project);
-  if (changed.length > 0 && !command.dirty) throw new Fault(dirtyTree(changed));
-  const base = await baseOf(project, command.base);
+  if (changed.length > 0 && !options.dirty) throw new UserError(dirtyTree(changed));
+  const base = await baseOf(project, options.base);
 
   const [before, after] = await Promise.all([
     inRevision(`The base, ${nameOf(base)}`, () => recordBase(project, base, stack, key)),
@@ -71,8 +80,8 @@ async function inRevision<T>(revision: string, work: () => Promise<T>): Promise<
   try {
     return await work();
   } catch (error) {
-    if (!(error instanceof Fault)) throw error;
-    throw new Fault(`${revision}, cannot be previewed:\n${messageOf(error)}`);
+    if (!(error instanceof UserError)) throw error;
+    throw new UserError(`${revision}, cannot be previewed:\n${messageOf(error)}`);
   }
 }
 

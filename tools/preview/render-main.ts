@@ -1,15 +1,24 @@
-import { parseRenderCommand, renderHelp } from "./arguments.ts";
-import { runCommand } from "./command.ts";
+import { required, runCommand } from "../command-line.ts";
 import { renderStack, writeRendering } from "./render.ts";
+import { stackName } from "./stack-name.ts";
 
-await runCommand("Rendering", async () => {
-  const command = parseRenderCommand(process.argv.slice(2));
-  if (command === undefined) {
-    process.stdout.write(renderHelp);
+const usage = `Writes the stack's objects as YAML, one file each: kubernetes/ for kubectl, minio/ to read. Secrets are placeholders.
+
+npm run render -- --stack NAME --out DIR
+
+DIR is made; if it exists, it must be empty or hold an earlier rendering, which is replaced.
+`;
+
+await runCommand({
+  name: "render",
+  usage,
+  options: { stack: { type: "string" }, out: { type: "string" } },
+  run: async (values) => {
+    const stack = stackName(values.stack);
+    const out = required(values.out, "the folder to write to (--out DIR)");
+    const files = await renderStack(process.cwd(), stack);
+    writeRendering(out, files);
+    process.stdout.write(`${files.size} objects of stack ${stack} written to ${out}\n`);
     return 0;
-  }
-  const files = await renderStack(process.cwd(), command.stack);
-  writeRendering(command.out, files);
-  process.stdout.write(`${files.size} objects of stack ${command.stack} written to ${command.out}\n`);
-  return 0;
+  },
 });

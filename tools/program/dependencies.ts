@@ -5,7 +5,7 @@ import { isDeepStrictEqual, promisify } from "node:util";
 
 import { z } from "zod";
 
-import { Fault, messageOf } from "../preview/faults.ts";
+import { UserError, messageOf } from "../command-line.ts";
 
 const lockSchema = z.looseObject({
   packages: z.record(z.string(), z.looseObject({ dev: z.boolean().optional() })),
@@ -16,7 +16,7 @@ const lockSchema = z.looseObject({
  * the program needs, or an installation of its own, without install scripts.
  *
  * @returns which of the two, for the report.
- * @throws Fault when they cannot be had.
+ * @throws UserError when they cannot be had.
  */
 export async function provideDependencies(head: string, base: string): Promise<string> {
   if (isDeepStrictEqual(runtimePackages(head), runtimePackages(base))) {
@@ -31,7 +31,7 @@ export async function provideDependencies(head: string, base: string): Promise<s
       { cwd: base },
     );
   } catch (error) {
-    throw new Fault(`its dependencies cannot be installed:\n${messageOf(error)}`);
+    throw new UserError(`its dependencies cannot be installed:\n${messageOf(error)}`);
   }
   return `its own, installed by npm ci in ${Math.round((performance.now() - started) / 1000)} s`;
 }
@@ -42,7 +42,7 @@ function runtimePackages(folder: string): unknown {
   try {
     text = readFileSync(join(folder, "package-lock.json"), "utf8");
   } catch {
-    throw new Fault("it has no package-lock.json, so its dependencies are not known");
+    throw new UserError("it has no package-lock.json, so its dependencies are not known");
   }
   const { packages } = lockSchema.parse(JSON.parse(text));
   return Object.entries(packages).filter(([path, { dev }]) => path !== "" && dev !== true);

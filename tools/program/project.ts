@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { parse } from "yaml";
 import { z } from "zod";
 
-import { Fault, messageOf } from "../preview/faults.ts";
+import { UserError, messageOf } from "../command-line.ts";
 import type { Order } from "./recording.ts";
 
 const projectSchema = z.looseObject({ name: z.string(), main: z.string().optional() });
@@ -26,7 +26,7 @@ export function stacksOf(folder: string): string[] {
  *
  * An encrypted value is handed on as it stands in the stack file: that it changed can be told, what it is cannot.
  *
- * @throws Fault when the folder holds no Pulumi project, or a file cannot be read.
+ * @throws UserError when the folder holds no Pulumi project, or a file cannot be read.
  */
 export function readOrder(folder: string, stack: string, key: string): Order | undefined {
   const project = read(join(folder, "Pulumi.yaml"), projectSchema, parse);
@@ -51,11 +51,11 @@ function read<T>(file: string, schema: z.ZodType<T>, parseText: (text: string) =
   try {
     text = readFileSync(file, "utf8");
   } catch {
-    throw new Fault(`${file} cannot be read: a Pulumi project with a package.json is expected there`);
+    throw new UserError(`${file} cannot be read: a Pulumi project with a package.json is expected there`);
   }
   try {
     return schema.parse(parseText(text));
   } catch (error) {
-    throw new Fault(`${file} is not what it should be: ${messageOf(error)}`);
+    throw new UserError(`${file} is not what it should be: ${messageOf(error)}`);
   }
 }

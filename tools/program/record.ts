@@ -1,7 +1,7 @@
 import { fork } from "node:child_process";
 import { join } from "node:path";
 
-import { Fault } from "../preview/faults.ts";
+import { UserError } from "../command-line.ts";
 import { answerSchema, type Order, type Recording } from "./recording.ts";
 
 /** Milliseconds after which a program is taken to hang. */
@@ -17,7 +17,7 @@ const readOnly = ["--permission", "--allow-fs-read=*", "--no-warnings"];
  * Runs a program to see what it declares, in a process of its own. What it prints goes to our standard error.
  *
  * @param folder the revision's; its dependencies are there.
- * @throws Fault when the program fails.
+ * @throws UserError when the program fails.
  */
 export function recordProgram(folder: string, order: Order): Promise<Recording> {
   const environment = harmless.map((name) => [name, process.env[name]]);
@@ -32,14 +32,14 @@ export function recordProgram(folder: string, order: Order): Promise<Recording> 
   return new Promise<Recording>((resolve, reject) => {
     child.on("message", (message) => {
       const answer = answerSchema.parse(message);
-      if ("fault" in answer) reject(new Fault(answer.fault));
+      if ("fault" in answer) reject(new UserError(answer.fault));
       else resolve(answer.recording);
     });
     child.on("error", reject);
     child.on("exit", (code, signal) => {
       const how =
         signal === "SIGKILL" ? `did not end within ${patience / 1000} s` : `ended early (${code ?? signal})`;
-      reject(new Fault(`the program ${how} without having declared everything`));
+      reject(new UserError(`the program ${how} without having declared everything`));
     });
     child.send(order);
   });

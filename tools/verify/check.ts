@@ -1,5 +1,4 @@
-import { ApiException } from "@kubernetes/client-node";
-
+import { messageOf } from "../command-line.ts";
 import type { Target } from "./target.ts";
 
 /** What a check found. No faults: what it proves holds. */
@@ -36,7 +35,7 @@ export interface Result extends Omit<Check, "run"> {
 const width = 6;
 
 /** Milliseconds for one check; all must end within the 90 s that a run may take. */
-const patience = 80_000;
+const timeoutMs = 80_000;
 
 /** Runs checks side by side, in the order given as places get free. */
 export async function runChecks(
@@ -71,27 +70,16 @@ async function runCheck(check: Check, target: Target): Promise<Result> {
     milliseconds: Math.round(performance.now() - started),
   });
   try {
-    const finding = await withinPatience(check.run(target));
+    const finding = await withTimeout(check.run(target));
     return end(finding.faults.length === 0 ? "holds" : "broken", finding);
   } catch (error) {
-    return end("not run", { seen: "", faults: [`could not be looked at: ${reasonOf(error)}`] });
+    return end("not run", { seen: "", faults: [`could not be looked at: ${messageOf(error)}`] });
   }
 }
 
-/** The Kubernetes API's errors hold headers and more: what it says of itself is in the body. */
-function reasonOf(error: unknown): string {
-  if (error instanceof ApiException) {
-    const said = /"message":"((?:[^"\\]|\\.)*)"/.exec(String(error.body))?.[1];
-    return `the Kubernetes API answers ${error.code}${said === undefined ? "" : `: ${said}`}`;
-  }
-  if (!(error instanceof Error)) return String(error);
-  // `fetch failed` says nothing of itself.
-  return error.cause instanceof Error ? `${error.message}: ${error.cause.message}` : error.message;
-}
-
-async function withinPatience<T>(work: Promise<T>): Promise<T> {
+async function withTimeout<T>(work: Promise<T>): Promise<T> {
   const { promise, reject } = Promise.withResolvers<never>();
-  const timer = setTimeout(() => reject(new Error(`no result within ${patience / 1000} s`)), patience);
+  const timer = setTimeout(() => reject(new Error(`no result within ${timeoutMs / 1000} s`)), timeoutMs);
   try {
     return await Promise.race([work, promise]);
   } finally {

@@ -1,13 +1,8 @@
-import { existsSync, readFileSync } from "node:fs";
-import { parseArgs } from "node:util";
+import { readFileSync } from "node:fs";
 
-import { KubeConfig } from "@kubernetes/client-node";
-
-import { type Result, runChecks } from "./check.ts";
+import { runCommand, UsageError } from "../command-line.ts";
+import { type Check, type Result, runChecks } from "./check.ts";
 import { chosenChecks } from "./checks/index.ts";
-import { readDeclaration, stackFileOf } from "../program/stack-file.ts";
-import { sandboxFiles } from "../sandbox-files.ts";
-import { Target } from "./target.ts";
 
 const usage = `Proves, check by check, that a live deployment is as private as it must be.
 
@@ -27,25 +22,6 @@ You need, in the stack's namespace: get and list on pods, services and secrets, 
 pods/portforward; and to make and delete a namespace. Exit code 0 only when every check holds.
 `;
 
-function readArguments() {
-  const { values } = parseArgs({
-    options: {
-      stack: { type: "string" },
-      "config-file": { type: "string" },
-      context: { type: "string" },
-      namespace: { type: "string" },
-      image: { type: "string" },
-      "owner-token-file": { type: "string" },
-      "stranger-token-file": { type: "string" },
-      only: { type: "string" },
-      list: { type: "boolean", default: false },
-      json: { type: "boolean", default: false },
-      help: { type: "boolean", short: "h", default: false },
-    },
-  });
-  return values;
-}
-
 function say(text: string): void {
   process.stdout.write(`${text}\n`);
 }
@@ -63,35 +39,48 @@ function describe({ id, outcome, seen, faults, proves, remedy, milliseconds }: R
   return [head.trimEnd(), ...lines].join("\n");
 }
 
-async function main(): Promise<number> {
-  const options = readArguments();
-  if (options.help) {
-    process.stdout.write(usage);
-    return 0;
-  }
-  const wanted = chosenChecks(options.only);
-  if (options.list) {
-    for (const { id, proves, how } of wanted)
-      process.stdout.write(`${id}\n  proves: ${proves}\n  how:    ${how}\n`);
-    return 0;
-  }
+const options = {
+  stack: { type: "string" },
+  "config-file": { type: "string" },
+  context: { type: "string" },
+  namespace: { type: "string" },
+  image: { type: "string" },
+  "owner-token-file": { type: "string" },
+  "stranger-token-file": { type: "string" },
+  only: { type: "string" },
+  list: { type: "boolean", default: false },
+  json: { type: "boolean", default: false },
+} as const;
 
-  const cluster = new KubeConfig();
-  const { kubeconfig } = sandboxFiles();
-  const given = process.env["KUBECONFIG"];
-  const worksOnSandbox = given === kubeconfig || (given === undefined && existsSync(kubeconfig));
-  if (worksOnSandbox) cluster.loadFromFile(kubeconfig);
-  else cluster.loadFromDefault();
-  if (options.context !== undefined) cluster.setCurrentContext(options.context);
+interface Values {
+  readonly stack?: string | undefined;
+  readonly "config-file"?: string | undefined;
+  readonly context?: string | undefined;
+  readonly namespace?: string | undefined;
+  readonly image?: string | undefined;
+  readonly json: boolean;
+}
 
-  const file = options["config-file"] ?? stackFileOf(options.stack, worksOnSandbox);
+/** Runs the checks and prints what they find. @returns the exit code. */
+async function verify(
+  wanted: readonly Check[],
+  options: Values,
+  tokens: Tokens | undefined,
+): Promise<number> {
+  const [{ chooseCluster }, { readDeclaration, stackFileOf }, { Target }] = await Promise.all([
+    import("../kube/dev-cluster.ts"),
+    import("../program/stack-file.ts"),
+    import("./target.ts"),
+  ]);
+  const { cluster, isSandbox } = chooseCluster(options.context);
+  const file = options["config-file"] ?? stackFileOf(options.stack, isSandbox);
   const settings = readDeclaration(file);
   const target = new Target({
     cluster,
     settings,
     namespace: options.namespace ?? settings.namespace,
     image: options.image ?? settings.images.signedUrlApi,
-    tokens: readTokens(options["owner-token-file"], options["stranger-token-file"]),
+    tokens,
   });
 
   const interrupt = (): void => {
@@ -128,20 +117,32 @@ async function main(): Promise<number> {
   return ok ? 0 : 1;
 }
 
+interface Tokens {
+  readonly owner: string;
+  readonly stranger: string;
+}
+
 /** Tokens come by file: a command line is everybody's to read. */
-function readTokens(owner: string | undefined, stranger: string | undefined) {
+function readTokens(owner: string | undefined, stranger: string | undefined): Tokens | undefined {
   if (owner === undefined && stranger === undefined) return undefined;
   if (owner === undefined || stranger === undefined) {
-    throw new Error("--owner-token-file and --stranger-token-file go together: two users' tokens");
+    throw new UsageError("--owner-token-file and --stranger-token-file go together: two users' tokens");
   }
   return { owner: readFileSync(owner, "utf8").trim(), stranger: readFileSync(stranger, "utf8").trim() };
 }
 
-try {
-  process.exitCode = await main();
-} catch (error) {
-  process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`);
-  process.exitCode = 2;
-}
-// What a cut connection left pending keeps nobody waiting.
+await runCommand({
+  name: "verify",
+  usage,
+  options,
+  run: async (values) => {
+    const wanted = chosenChecks(values.only);
+    if (!values.list) {
+      return verify(wanted, values, readTokens(values["owner-token-file"], values["stranger-token-file"]));
+    }
+    for (const { id, proves, how } of wanted) say(`${id}\n  proves: ${proves}\n  how:    ${how}`);
+    return 0;
+  },
+});
+// A connection that was cut leaves promises pending, which must not keep the process.
 process.exit();

@@ -1,16 +1,16 @@
 import { randomBytes } from "node:crypto";
-import { setTimeout as pause } from "node:timers/promises";
 
 import type { V1Pod } from "@kubernetes/client-node";
 
 import { restrictedPod } from "../../components/kubernetes/workload.ts";
+import { isRunning, waitForPod } from "../kube/pods.ts";
 import type { Target } from "./target.ts";
 
-/** By which a run's leavings are found, should it be killed. */
+/** The label by which what a killed run left behind is found. */
 export const probeLabel = "geocrop.io/verify";
 
 /** Milliseconds for a probe pod to run, its image pulled. */
-const patience = 45_000;
+const timeoutMs = 45_000;
 
 export interface ProbeOptions {
   readonly namespace: string;
@@ -59,18 +59,8 @@ export async function startProbe(target: Target, options: ProbeOptions): Promise
   const name = `verify-${randomBytes(4).toString("hex")}`;
   await target.core.createNamespacedPod({ namespace, body: podOf(name, target.image, options) });
   try {
-    const deadline = Date.now() + patience;
-    while (Date.now() < deadline) {
-      const { status } = await target.core.readNamespacedPod({ namespace, name });
-      const state = status?.containerStatuses?.[0]?.state;
-      if (status?.podIP !== undefined && state?.running !== undefined)
-        return { namespace, name, ip: status.podIP };
-      const reason = state?.waiting?.reason ?? state?.terminated?.reason;
-      if (reason !== undefined && reason !== "ContainerCreating")
-        throw new Error(`the probe pod does not start: ${reason}`);
-      await pause(250);
-    }
-    throw new Error(`the probe pod did not run within ${patience / 1000} s`);
+    const { status } = await waitForPod(target.core, { namespace, name }, isRunning, timeoutMs);
+    return { namespace, name, ip: status?.podIP ?? "" };
   } catch (error) {
     await endProbe(target, { namespace, name });
     throw error;
@@ -91,11 +81,11 @@ export async function reach(
   places: readonly { readonly host: string; readonly port: number }[],
 ): Promise<string[]> {
   const command = ["node", "-e", attempt, JSON.stringify(places)];
-  const said: unknown = JSON.parse(
+  const results: unknown = JSON.parse(
     await target.execute(from.namespace, from.name, from.container ?? "probe", command),
   );
-  if (!Array.isArray(said)) throw new Error("the probe said nothing of its attempts");
-  return said.map(String);
+  if (!Array.isArray(results)) throw new Error("the probe printed no results");
+  return results.map(String);
 }
 
 function podOf(

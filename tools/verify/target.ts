@@ -1,20 +1,13 @@
-import { Writable } from "node:stream";
-
-import {
-  CoreV1Api,
-  Exec,
-  type KubeConfig,
-  type V1Container,
-  type V1Pod,
-  type V1Status,
-} from "@kubernetes/client-node";
+import { CoreV1Api, type KubeConfig, type V1Container, type V1Pod } from "@kubernetes/client-node";
 
 import { tlsSecretName } from "../../components/tls/certificates.ts";
 import { credentialsSecretName, type Identity } from "../../components/access/credentials.ts";
 import { minioPort } from "../../components/minio/minio-server.ts";
 import type { Settings } from "../../config/schema.ts";
 import { readSecret } from "../kube/dev-cluster.ts";
+import { execInPod } from "../kube/exec.ts";
 import { connectToPod, PodHttps } from "../kube/forward.ts";
+import { isReady } from "../kube/pods.ts";
 import { type KeyPair, Minio } from "./minio.ts";
 
 /** The stack's servers and the port that their pods listen on. */
@@ -38,15 +31,6 @@ export interface TargetOptions {
   readonly tokens?: { readonly owner: string; readonly stranger: string } | undefined;
 }
 
-function collector(chunks: Buffer[]): Writable {
-  return new Writable({
-    write(chunk: Buffer, _, done) {
-      chunks.push(chunk);
-      done();
-    },
-  });
-}
-
 /** A ready pod of a server's. */
 export interface ServerPod {
   readonly name: string;
@@ -65,8 +49,8 @@ export class Target {
   readonly #secrets = new Map<string, Promise<Readonly<Record<string, string>>>>();
   readonly #https = new Map<ServerName, Promise<PodHttps>>();
   /** What no output may show. */
-  readonly #unspeakable = new Set<string>();
-  readonly #endings: (() => Promise<void>)[] = [];
+  readonly #secretValues = new Set<string>();
+  readonly #cleanups: (() => Promise<void>)[] = [];
 
   constructor({ cluster, namespace, settings, image, tokens }: TargetOptions) {
     this.cluster = cluster;
@@ -80,12 +64,12 @@ export class Target {
 
   /** Takes values out of everything that is printed. */
   keepSecret(...values: readonly string[]): void {
-    for (const value of values) if (value.length >= 8) this.#unspeakable.add(value);
+    for (const value of values) if (value.length >= 8) this.#secretValues.add(value);
   }
 
   redact(text: string): string {
     let safe = text.replaceAll(/(X-Amz-(?:Signature|Credential|Security-Token)=)[^&\s"']*/gi, "$1…");
-    for (const value of this.#unspeakable) safe = safe.replaceAll(value, "…");
+    for (const value of this.#secretValues) safe = safe.replaceAll(value, "…");
     return safe;
   }
 
@@ -120,9 +104,7 @@ export class Target {
       .map(([key, value]) => `${key}=${value}`)
       .join(",");
     const { items } = await this.core.listNamespacedPod({ namespace: this.namespace, labelSelector });
-    const ready = items.find(({ status }) =>
-      status?.conditions?.some(({ type, status: is }) => type === "Ready" && is === "True"),
-    );
+    const ready = items.find(isReady);
     const name = ready?.metadata?.name;
     if (ready === undefined || name === undefined) throw new Error(`no pod of ${server} is ready`);
     return { name, ip: ready.status?.podIP, container: ready.spec?.containers[0] };
@@ -154,40 +136,19 @@ export class Target {
     return connectToPod(this.cluster, this.namespace, (await this.podOf(server)).name, servers[server]);
   }
 
-  /** Runs a command in a pod and gives what it printed. @throws Error when it fails. */
+  /** Runs a command in a pod. @returns what it printed. @throws Error when it fails. */
   async execute(namespace: string, pod: string, container: string, command: string[]): Promise<string> {
-    const said: Buffer[] = [];
-    const complaints: Buffer[] = [];
-    const status = await new Promise<V1Status>((resolve, reject) => {
-      new Exec(this.cluster)
-        .exec(
-          namespace,
-          pod,
-          container,
-          command,
-          collector(said),
-          collector(complaints),
-          null,
-          false,
-          resolve,
-        )
-        .then((connection) => connection.on("error", reject), reject);
-    });
-    if (status.status !== "Success") {
-      const why = Buffer.concat(complaints).toString("utf8").trim().slice(-300);
-      throw new Error(`${command[0]} failed in pod ${pod}: ${why || (status.message ?? "no reason given")}`);
-    }
-    return Buffer.concat(said).toString("utf8");
+    return execInPod(this.cluster, { namespace, pod, container }, command);
   }
 
-  /** Has something taken away when all is done, whatever happens. */
-  atEnd(ending: () => Promise<void>): void {
-    this.#endings.push(ending);
+  /** Has something cleaned up by `close`, whatever happens. */
+  onClose(cleanup: () => Promise<void>): void {
+    this.#cleanups.push(cleanup);
   }
 
-  /** Takes away what was made, and closes what is open. */
+  /** Cleans up what was made, and closes what is open. */
   async close(): Promise<void> {
-    await Promise.allSettled(this.#endings.splice(0).map((ending) => ending()));
+    await Promise.allSettled(this.#cleanups.splice(0).map((cleanup) => cleanup()));
     for (const https of this.#https.values()) (await https.catch(() => undefined))?.close();
   }
 

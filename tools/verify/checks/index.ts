@@ -1,3 +1,4 @@
+import { UsageError } from "../../command-line.ts";
 import type { Check } from "../check.ts";
 import { auditChecks } from "./audit.ts";
 import { bucketChecks } from "./buckets.ts";
@@ -18,11 +19,12 @@ export const checks: readonly Check[] = [
   ...workloadChecks,
 ];
 
-/** The checks that are asked for, by id or family. @throws Error naming what is no check. */
+/** The checks that are asked for, by id or family. @throws UsageError naming what is no check. */
 export function chosenChecks(only: string | undefined): readonly Check[] {
   if (only === undefined) return checks;
   const wanted = only.split(",");
   const unknown = wanted.filter((name) => !checks.some(({ id }) => id === name || id.startsWith(`${name}.`)));
-  if (unknown.length > 0) throw new Error(`there is no check or family "${unknown.join(", ")}": see --list`);
+  if (unknown.length > 0)
+    throw new UsageError(`there is no check or family "${unknown.join(", ")}": see --list`);
   return checks.filter(({ id }) => wanted.some((name) => id === name || id.startsWith(`${name}.`)));
 }

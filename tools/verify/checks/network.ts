@@ -54,7 +54,7 @@ async function probeNetwork(target: Target): Promise<NetworkView> {
   await target.core.createNamespace({
     body: { metadata: { name: elsewhere, labels: { [probeLabel]: "namespace" } } },
   });
-  target.atEnd(async () => void (await target.core.deleteNamespace({ name: elsewhere })));
+  target.onClose(async () => void (await target.core.deleteNamespace({ name: elsewhere })));
 
   const probe = async (
     namespace: string,
@@ -62,7 +62,7 @@ async function probeNetwork(target: Target): Promise<NetworkView> {
     more = {},
   ): Promise<Probe> => {
     const started = await startProbe(target, { namespace, labels, ...more });
-    if (namespace === target.namespace) target.atEnd(() => endProbe(target, started));
+    if (namespace === target.namespace) target.onClose(() => endProbe(target, started));
     return started;
   };
   const [places, worker, submitter, stranger, spoofer, server] = await Promise.all([
