@@ -201,7 +201,7 @@ describe("bad input", () => {
   const cases: readonly [what: string, prepare: () => void, args: readonly string[], message: RegExp][] = [
     ["no stack", () => undefined, [], /name the stack: --stack dev or --stack prod/],
     ["an unknown stack", () => undefined, ["--stack", "test"], /no stack "test".*there are dev and prod/],
-    ["a stack that is a path", () => undefined, ["--stack", "../dev"], /is no stack's name/],
+    ["a stack that is a path", () => undefined, ["--stack", "../dev"], /is not a valid stack name/],
     ["an unknown option", () => undefined, ["--stack", "dev", "--bse", "x"], /--bse/],
     [
       "a base that there is not",
@@ -223,13 +223,14 @@ describe("bad input", () => {
       /The working tree.*configuration has 1 error/s,
     ],
   ];
-  test.each(cases)("%s: says so and ends with exit code 1", async (what, prepare, args, message) => {
+  test.each(cases)("%s: says so, prints no report and fails", async (what, prepare, args, message) => {
     repo.branch(`bad-${what.replaceAll(" ", "-")}`);
     prepare();
     repo.commit(what);
     const { code, stdout, stderr } = await repo.preview(...args);
     expect(stderr).toMatch(message);
-    expect({ code, stdout }).toEqual({ code: 1, stdout: "" });
+    const isUsageError = ["no stack", "a stack that is a path", "an unknown option"].includes(what);
+    expect({ code, stdout }).toEqual({ code: isUsageError ? 2 : 1, stdout: "" });
     expect(readdirSync(tmpdir()).filter((entry) => entry.startsWith("geocrop-preview-"))).toEqual([]);
   });
 
