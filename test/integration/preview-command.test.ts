@@ -98,7 +98,7 @@ describe("realistic changes", () => {
 
   test("a deleted bucket is data at risk, and a key that turns shows no secret", async () => {
     repo.branch("turn");
-    repo.edit("config.ts", '  "geocrop-datasets",\n', "");
+    repo.edit("config/names.ts", '"geocrop-datasets", ', "");
     repo.edit("Pulumi.prod.yaml", "    geocrop-datasets: { quota: 1Ti, noncurrentDays: 90 }\n", "");
     repo.set("prod", { credentials: { generation: 2 } });
     repo.commit("drop a bucket, turn the keys");
@@ -137,6 +137,8 @@ describe("what it reads and writes", () => {
         "const settings",
       ].join("\n"),
     );
+    // The entry names each output that it hands on.
+    repo.edit("start.js", "export const {", "export const { seen,");
     repo.commit("look around");
     const env = { ...process.env, KUBECONFIG: "/some/kubeconfig", PULUMI_ACCESS_TOKEN: "a-token" };
     const main = join(process.cwd(), "tools/preview/main.ts");
