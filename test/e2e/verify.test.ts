@@ -19,9 +19,9 @@ import { checks, chosenChecks } from "../../tools/verify/checks/index.ts";
 import type { KeyPair, Minio } from "../../tools/verify/minio.ts";
 import { readDeclaration } from "../../tools/program/stack-file.ts";
 import { Target } from "../../tools/verify/target.ts";
-import { seal } from "../support/madmin-seal.ts";
-import { bringUp, mcBinary } from "./bring-up.ts";
-import { command, embeddedStack, layout, type Place, type StackUnderTest } from "./engines.ts";
+import { seal } from "../../tools/verify/madmin.ts";
+import { bringUp } from "./bring-up.ts";
+import { command, layout, stackAt, type Place, type StackUnderTest } from "./stacks.ts";
 import { inPod, removeNamespaces, sandboxCluster } from "./live.ts";
 
 const place: Place = {
@@ -29,7 +29,7 @@ const place: Place = {
   folder: join(layout.data, "e2e/verify"),
   apiPort: 30473,
   downloadPort: 30474,
-  tunnelPort: 39013,
+  tunnelPort: 19013,
 };
 const { namespace } = place;
 const core = () => sandboxCluster().makeApiClient(CoreV1Api);
@@ -40,7 +40,7 @@ let stack: StackUnderTest;
 beforeAll(async () => {
   process.env["KUBECONFIG"] = layout.kubeconfig;
   await bringUp();
-  stack = embeddedStack(await mcBinary(), place);
+  stack = stackAt(place);
   await removeNamespaces(namespace);
   await rm(place.folder, { recursive: true, force: true });
   await stack.up();

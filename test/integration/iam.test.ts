@@ -21,7 +21,7 @@ import {
   serverProbes,
   unprobed,
 } from "../support/minio-actions.ts";
-import { seal } from "../support/madmin-seal.ts";
+import { seal } from "../../tools/verify/madmin.ts";
 import { type MinioServer, startMinio } from "../support/minio-server.ts";
 
 /** What each action is tried on: the kinds of place that the policies tell apart. */

@@ -6,7 +6,7 @@ import { fileURLToPath } from "node:url";
 import { z } from "zod";
 
 /** The official plugins that a stand-in can take the place of. */
-export const standInNames = ["random", "tls"] as const;
+export const standInNames = ["random", "tls", "minio"] as const;
 export type StandInName = (typeof standInNames)[number];
 
 const sdkSchema = z.object({ pulumi: z.object({ version: z.string() }) });

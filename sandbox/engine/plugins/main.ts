@@ -7,6 +7,7 @@ import { serve } from "./server.ts";
 const start: Readonly<Record<StandInName, (version: string) => ReturnType<typeof serve>>> = {
   random: async (version) => serve((await import("./random.ts")).randomProvider, version),
   tls: async (version) => serve((await import("./tls.ts")).tlsProvider, version),
+  minio: async (version) => serve((await import("./minio.ts")).minioProvider, version),
 };
 
 const { data: name } = z.enum(standInNames).safeParse(process.argv[2]);

@@ -57,6 +57,8 @@ type Handlers = Pick<
   | "delete"
 >;
 
+// One short entry for each call of the protocol.
+// oxlint-disable-next-line max-lines-per-function
 function handlers<Connection>(provider: Provider<Connection>, version: string): Handlers {
   let connection: { readonly value: Connection; readonly settings: Properties } | undefined;
 

@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 
 import { openSealed } from "../../../../tools/verify/madmin.ts";
-import { seal } from "../../../support/madmin-seal.ts";
+import { seal } from "../../../../tools/verify/madmin.ts";
 
 test.each([0, 1, 16_383, 16_384, 16_385, 40_000])("opens what was sealed, %i bytes of it", (length) => {
   const plain = Buffer.alloc(length, "geocrop");

@@ -1,15 +1,13 @@
-import { X509Certificate } from "node:crypto";
+import "reflect-metadata";
+import { webcrypto, X509Certificate } from "node:crypto";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
+import * as x509 from "@peculiar/x509";
 import { KubeConfig } from "@kubernetes/client-node";
 import { describe, expect, test } from "vitest";
-import { z } from "zod";
 
-import type { Run } from "../../../../sandbox/engine/embedded/monitor.ts";
-import { tlsValues } from "../../../../sandbox/engine/embedded/tls.ts";
-import type { JsonObject } from "../../../../sandbox/engine/embedded/values.ts";
 import { type Check, type Result, runChecks } from "../../../../tools/verify/check.ts";
 import { checks, chosenChecks } from "../../../../tools/verify/checks/index.ts";
 import { certificateFault } from "../../../../tools/verify/checks/transport.ts";
@@ -103,31 +101,21 @@ describe("a certificate", () => {
     dnsNames: ["minio", "*.minio-headless.geocrop.svc.cluster.local"],
     ipAddresses: ["127.0.0.1"],
   };
-  const run: Run = { mode: "up", signal: new AbortController().signal, note: () => undefined };
-  const pems = z.looseObject({ privateKeyPem: z.string().default(""), certPem: z.string().default("") });
-  const make = async (kind: string, inputs: JsonObject) => {
-    const declared = {
-      name: "n",
-      inputs,
-      hash: "h",
-      provider: undefined,
-      timeout: undefined,
-      recorded: undefined,
-    };
-    const type = `tls:index/${kind.charAt(0).toLowerCase()}${kind.slice(1)}:${kind}`;
-    return pems.parse((await tlsValues().apply({ ...declared, type }, run)).outputs);
-  };
   const certificate = async (hours: number): Promise<X509Certificate> => {
-    const { privateKeyPem } = await make("PrivateKey", { algorithm: "ECDSA" });
-    const { certPem } = await make("SelfSignedCert", {
-      privateKeyPem,
-      subject: { commonName: "minio" },
-      dnsNames: [...names.dnsNames],
-      ipAddresses: [...names.ipAddresses],
-      validityPeriodHours: hours,
-      allowedUses: ["server_auth"],
+    const algorithm = { name: "ECDSA", namedCurve: "P-256", hash: "SHA-256" };
+    const made = await x509.X509CertificateGenerator.createSelfSigned({
+      name: "CN=minio",
+      notAfter: new Date(Date.now() + hours * 3_600_000),
+      keys: await webcrypto.subtle.generateKey(algorithm, false, ["sign", "verify"]),
+      signingAlgorithm: algorithm,
+      extensions: [
+        new x509.SubjectAlternativeNameExtension([
+          ...names.dnsNames.map((value) => ({ type: "dns" as const, value })),
+          ...names.ipAddresses.map((value) => ({ type: "ip" as const, value })),
+        ]),
+      ],
     });
-    return new X509Certificate(certPem);
+    return new X509Certificate(made.toString("pem"));
   };
 
   test("is right with its names and enough days", async () => {
