@@ -1,105 +1,110 @@
 /**
- * A `pulumi preview` of the dev stack that changes nothing, against three other programs, in turn: an empty one that
- * runs as ours does, an empty one in Pulumi's own TypeScript mode, and one with a single resource of each of three of
- * our four providers, which tells what starting plugins costs. `npm run bench:preview` needs a Pulumi CLI with its
- * plugins on PATH and the sandbox running.
+ * A preview of the dev stack that changes nothing, against an empty program and against one that declares as many plain
+ * resources of the same providers (ConfigMaps, random strings, keys; MinIO's need a server and count as random strings),
+ * in turn, all by the engine that the sandbox uses. `npm run bench:preview` needs the sandbox running.
  */
 import { mkdirSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
-import { cliPlace, cliStack, command, findCli, layout, pulumi } from "../test/e2e/engines.ts";
+import { engineEnvironment, prepareState } from "../sandbox/engine/engine.ts";
+import { command, layout, sandboxEngine } from "../test/e2e/stacks.ts";
 
 const rounds = 7;
+const bounds = { empty: 1.7, plain: 1.15 };
 
-const cli = await findCli();
-if ("missing" in cli) {
-  process.stderr.write(`There is nothing to measure: ${cli.missing}.\n`);
-  process.exit(1);
+const folder = join(layout.data, "bench");
+rmSync(folder, { recursive: true, force: true });
+const { cli, home } = await sandboxEngine();
+
+/** Runs an operation of the engine on a project's stack. @throws Error when it fails. */
+async function operate(operation: string, stackFolder: string, project: string): Promise<string> {
+  const { code, stdout, output } = await command(
+    process.execPath,
+    [
+      join(layout.project, "sandbox/engine/stack.ts"),
+      operation,
+      "--cli",
+      cli.root,
+      "--folder",
+      stackFolder,
+      "--project",
+      project,
+      "--json",
+    ],
+    engineEnvironment(home, stackFolder),
+  ).done;
+  if (code !== 0) throw new Error(output);
+  return stdout;
 }
-const binary = cli.command;
 
-const empty = 'import * as pulumi from "@pulumi/pulumi";\nvoid pulumi;\n';
-const threeProviders = `import * as kubernetes from "@pulumi/kubernetes";
+/** Makes a project of one file, deploys it, and hands back how to preview and to destroy it. */
+async function smallProject(name: string, program: string) {
+  const project = join(folder, name);
+  mkdirSync(project, { recursive: true });
+  symlinkSync(join(layout.project, "node_modules"), join(project, "node_modules"));
+  writeFileSync(join(project, "package.json"), JSON.stringify({ name, type: "module" }));
+  writeFileSync(join(project, "index.ts"), program);
+  writeFileSync(join(project, "Pulumi.yaml"), "name: geocrop-storage\nruntime: nodejs\n");
+  const stackFolder = join(project, "stack");
+  await prepareState(stackFolder);
+  await operate("up", stackFolder, project);
+  return {
+    preview: () => operate("preview", stackFolder, project),
+    destroy: () => operate("destroy", stackFolder, project),
+  };
+}
+
+const preview = (): Promise<string> => operate("preview", layout.pulumi, layout.project);
+const { changes }: { changes: { same?: number } } = JSON.parse(await preview());
+const count = changes.same ?? 0;
+
+const plainProgram = `import * as kubernetes from "@pulumi/kubernetes";
 import * as random from "@pulumi/random";
 import * as tls from "@pulumi/tls";
-new kubernetes.core.v1.ConfigMap("one", { metadata: { name: "bench-preview", namespace: "default" } });
-new random.RandomString("one", { length: 8 });
-new tls.PrivateKey("one", { algorithm: "ECDSA" });
+for (let index = 0; index < ${String(Math.round(count / 2))}; index += 1) {
+  new kubernetes.core.v1.ConfigMap(\`map-\${index}\`, { metadata: { name: \`bench-\${index}\`, namespace: "default" } });
+}
+for (let index = 0; index < ${String(Math.floor(count / 2) - 10)}; index += 1) {
+  new random.RandomString(\`text-\${index}\`, { length: 8 });
+}
+for (let index = 0; index < 10; index += 1) new tls.PrivateKey(\`key-\${index}\`, { algorithm: "ECDSA" });
 `;
 
-/** Makes a small project with a stack, and hands back how to preview it and how to take it away. */
-async function smallProject(name: string, runtime: string, packageFields: object, program: string) {
-  const folder = join(layout.data, "bench", name);
-  rmSync(folder, { recursive: true, force: true });
-  mkdirSync(join(folder, "state"), { recursive: true });
-  symlinkSync(join(layout.project, "node_modules"), join(folder, "node_modules"));
-  const manifest = { name, main: "index.ts", devDependencies: { typescript: "6" }, ...packageFields };
-  writeFileSync(join(folder, "package.json"), JSON.stringify(manifest));
-  writeFileSync(
-    join(folder, "tsconfig.json"),
-    '{"compilerOptions":{"strict":true,"target":"es2020","module":"commonjs","moduleResolution":"node10","ignoreDeprecations":"6.0","types":["node"]},"files":["index.ts"]}',
-  );
-  writeFileSync(join(folder, "index.ts"), program);
-  writeFileSync(join(folder, "Pulumi.yaml"), `name: ${name}\nruntime:\n  name: nodejs\n${runtime}`);
-  const environment = {
-    PULUMI_BACKEND_URL: `file://${join(folder, "state")}`,
-    PULUMI_CONFIG_PASSPHRASE: "empty",
-    PULUMI_SKIP_UPDATE_CHECK: "1",
-  };
-  const run = (...args: string[]) =>
-    command(binary, [...args, "--non-interactive"], environment, folder).done;
-  await run("stack", "select", "--create", "dev");
-  await run("up", "--yes", "--skip-preview");
-  return {
-    preview: () => run("preview", "--expect-no-changes"),
-    destroy: () => run("destroy", "--yes", "--skip-preview"),
-  };
-}
+const empty = await smallProject("empty", "export {};\n");
+const plain = await smallProject("plain", plainProgram);
 
-const ours = "  options: { typescript: false }\n";
-const stripped = await smallProject("empty-stripped", ours, { type: "module" }, empty);
-const compiled = await smallProject("empty-compiled", "  options: { typescript: true }\n", {}, empty);
-const plugins = await smallProject("three-providers", ours, { type: "module" }, threeProviders);
-
-const stack = cliStack(binary);
-await stack.up();
-
-async function timed(run: () => Promise<{ code: number | null; output: string }>): Promise<number> {
+async function timed(run: () => Promise<string>): Promise<number> {
   const began = performance.now();
-  const { code, output } = await run();
-  if (code !== 0) throw new Error(output);
+  const { changes }: { changes: Record<string, number> } = JSON.parse(await run());
+  if (Object.keys(changes).some((change) => change !== "same")) throw new Error(JSON.stringify(changes));
   return performance.now() - began;
 }
 
-const file = join(cliPlace.folder, "Pulumi.dev.yaml");
-const contenders = {
-  "empty, types stripped by Node": stripped.preview,
-  "empty, Pulumi's TypeScript mode": compiled.preview,
-  "three providers, a resource each": plugins.preview,
-  "dev stack": () => pulumi(binary, ["preview", "--expect-no-changes"], file).done,
-};
+const contenders = { empty: empty.preview, "as many plain resources": plain.preview, "dev stack": preview };
 const seconds = (milliseconds: number): string => `${(milliseconds / 1000).toFixed(2)} s`;
 const median = (values: readonly number[]): number =>
   values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)] ?? Number.NaN;
 
 const taken = Object.keys(contenders).map((): number[] => []);
-process.stdout.write(
-  `| round | ${Object.keys(contenders).join(" | ")} |\n|${" --- |".repeat(taken.length + 1)}\n`,
-);
+process.stdout.write(`${String(count)} resources\n\n| round | ${Object.keys(contenders).join(" | ")} |\n`);
+process.stdout.write(`|${" --- |".repeat(taken.length + 1)}\n`);
 for (let round = 0; round <= rounds; round += 1) {
   const times: number[] = [];
-  for (const preview of Object.values(contenders)) times.push(await timed(preview));
+  for (const run of Object.values(contenders)) times.push(await timed(run));
   // The first round warms the file cache.
   if (round === 0) continue;
   times.forEach((time, index) => taken[index]?.push(time));
-  process.stdout.write(`| ${round} | ${times.map(seconds).join(" | ")} |\n`);
+  process.stdout.write(`| ${String(round)} | ${times.map(seconds).join(" | ")} |\n`);
 }
 process.stdout.write(`| median | ${taken.map((times) => seconds(median(times))).join(" | ")} |\n`);
 const dev = taken.at(-1) ?? [];
-const ratios = taken.map((times) => median(dev.map((time, round) => time / (times[round] ?? Number.NaN))));
-process.stdout.write(`| dev stack to it | ${ratios.map((ratio) => ratio.toFixed(2)).join(" | ")} |\n`);
+const ratio = (index: number): number =>
+  median(dev.map((time, round) => time / (taken[index]?.[round] ?? Number.NaN)));
+process.stdout.write(
+  `\ndev stack to empty: ${ratio(0).toFixed(2)} (bound ${String(bounds.empty)}), ` +
+    `to as many plain resources: ${ratio(1).toFixed(2)} (bound ${String(bounds.plain)})\n`,
+);
 
-await stack.destroy();
-await plugins.destroy();
-rmSync(join(layout.data, "bench"), { recursive: true, force: true });
-process.exit(0);
+await plain.destroy();
+rmSync(folder, { recursive: true, force: true });
+process.exit(ratio(0) <= bounds.empty && ratio(1) <= bounds.plain ? 0 : 1);

@@ -1,11 +1,9 @@
 import { parseArgs } from "node:util";
-import type { EngineName } from "./engine/engine.ts";
 
 /** What the command line asks for. */
 export type Command =
   | {
       readonly name: "up";
-      readonly engine: EngineName | undefined;
       readonly keep: boolean;
       readonly json: boolean;
     }
@@ -30,7 +28,6 @@ export class UsageError extends Error {
 export const help = `A real one-node Kubernetes on this machine, with the dev stack on it.
 
 npm run sandbox                    start it, or continue; ends with a download through a signed URL
-        -- --engine cli|embedded   deploy by the Pulumi CLI or by the embedded deployer [the CLI if it can be had]
         -- --keep                  when a step fails, leave the node running
 npm run sandbox -- status          what runs and what it uses; exit code 0 only when all is ready
 npm run sandbox -- logs [NAME]     print a component's or a pod's log; without NAME: list the logs
@@ -44,7 +41,7 @@ Folders: GEOCROP_SANDBOX_DATA [/var/lib/geocrop-sandbox], GEOCROP_SANDBOX_CACHE 
 `;
 
 const optionsOf = {
-  up: ["engine", "keep", "json"],
+  up: ["keep", "json"],
   status: ["json"],
   down: ["purge", "cache", "json"],
   env: ["json"],
@@ -66,8 +63,7 @@ export function parseCommand(args: readonly string[]): Command {
   if (unknown.length > 0) throw new UsageError(`"${given}" does not take --${unknown.join(", --")}`);
 
   const json = values.json === true;
-  if (given === "up")
-    return { name: "up", engine: engineOf(values.engine), keep: values.keep === true, json };
+  if (given === "up") return { name: "up", keep: values.keep === true, json };
   if (given === "down") {
     const purge = values.purge === true;
     const cache = values.cache === true;
@@ -88,7 +84,6 @@ function parse(args: readonly string[]) {
       options: {
         help: { type: "boolean", short: "h" },
         json: { type: "boolean" },
-        engine: { type: "string" },
         keep: { type: "boolean" },
         purge: { type: "boolean" },
         cache: { type: "boolean" },
@@ -103,11 +98,6 @@ function parse(args: readonly string[]) {
 
 function isCommandName(text: string): text is CommandName {
   return Object.hasOwn(optionsOf, text);
-}
-
-function engineOf(text: string | undefined): EngineName | undefined {
-  if (text === undefined || text === "cli" || text === "embedded") return text;
-  throw new UsageError(`--engine is "${text}": it takes cli or embedded`);
 }
 
 function linesOf(text: string | undefined): number {

@@ -18,8 +18,6 @@ export interface SandboxContext {
   readonly namespace: string;
   /** References by digest, by image name (`minio`, `job-client`, ...). */
   readonly images: Readonly<Record<string, string>>;
-  /** MinIO's command line client, by which the embedded deployer makes buckets and users. */
-  readonly mc: string;
-  /** Environment for the stack's tools: `KUBECONFIG`, `GEOCROP_*`, and `PULUMI_*` when the CLI is the engine. */
+  /** Environment for the stack's tools: `KUBECONFIG`, `GEOCROP_*`, `PULUMI_*`. */
   readonly environment: Readonly<Record<string, string>>;
 }

@@ -64,19 +64,22 @@ async function ownedPaths(
     { what: "logs", path: layout.logs },
     { what: "keys and certificates", path: layout.pki },
     { what: "configuration", path: layout.config },
-    { what: "state of the Pulumi CLI", path: layout.pulumi },
-    { what: "state of the embedded deployer", path: layout.embeddedState },
+    { what: "stack file and state of Pulumi", path: layout.pulumi },
     { what: "administrator's kubeconfig", path: layout.kubeconfig },
-    { what: "stack file", path: layout.stackFile },
     { what: "authority's certificate", path: layout.caFile },
     { what: "input of the smoke test", path: layout.scratch },
-    { what: "name of the engine", path: layout.engineFile },
+    ...earlierVersions(layout).map((path) => ({ what: "left by an earlier version", path })),
   ];
   const cached = withCache && existsSync(layout.cache) ? await readdir(layout.cache) : [];
   return [
     ...known,
     ...cached.map((name) => ({ what: "built or fetched", path: join(layout.cache, name) })),
   ].filter(({ path }) => existsSync(path));
+}
+
+/** What earlier versions, which had a deployer of their own, kept in the data folder. */
+export function earlierVersions(layout: Layout): readonly string[] {
+  return ["engine", "embedded-state.json", "Pulumi.dev.yaml"].map((name) => join(layout.data, name));
 }
 
 /** Bytes on the disk, which `du` knows best. */

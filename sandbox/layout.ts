@@ -44,15 +44,14 @@ export interface Layout {
   readonly volumes: string;
   /** The administrator's kubeconfig, mode 0600. */
   readonly kubeconfig: string;
-  /** The stack file both engines read. */
+  /** The stack file that the engine reads. */
   readonly stackFile: string;
-  /** Which engine the stack was deployed with. */
-  readonly engineFile: string;
   /** What the smoke test makes to try the stack with. */
   readonly scratch: string;
-  /** State and passphrase of the Pulumi CLI. */
+  /** The dev stack's folder, in which Pulumi works: stack file, state, passphrase. */
   readonly pulumi: string;
-  readonly embeddedState: string;
+  /** PULUMI_HOME: the CLI and its plugins. */
+  readonly pulumiHome: string;
   /** Certificate of the authority that signed the dev stack's servers. */
   readonly caFile: string;
   /** What says that the sandbox runs; gone after a reboot. */
@@ -81,10 +80,9 @@ export function layoutOf(environment: NodeJS.ProcessEnv = process.env): Layout {
     volumes: join(data, "volumes"),
     kubeconfig,
     stackFile,
-    engineFile: join(data, "engine"),
     scratch: join(data, "scratch"),
     pulumi: join(data, "pulumi"),
-    embeddedState: join(data, "embedded-state.json"),
+    pulumiHome: join(cache, "pulumi"),
     caFile: join(data, "ca.crt"),
     runtime,
     lock: join(runtime, "lock"),

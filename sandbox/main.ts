@@ -3,7 +3,6 @@ import { existsSync } from "node:fs";
 import { type Command, UsageError, help, parseCommand } from "./arguments.ts";
 import { stackEnvironment } from "./engine/deploy.ts";
 import { down } from "./down.ts";
-import { recordedEngine } from "./engine/engine.ts";
 import { InterruptedError, interruption } from "./interruption.ts";
 import { type Layout, layoutOf } from "./layout.ts";
 import { withLock } from "./lock.ts";
@@ -26,7 +25,7 @@ async function main(command: Command, layout: Layout, signal: AbortSignal): Prom
     const { stepCount, up } = await import("./up.ts");
     const progress = progressOn(command.json ? process.stderr : process.stdout, stepCount);
     await up(layout, command, progress, signal);
-    if (command.json) printJson(await endpoints(layout));
+    if (command.json) printJson(stackEnvironment(layout));
     else print(nextSteps);
   } else if (command.name === "down") {
     const progress = progressOn(command.json ? process.stderr : process.stdout, command.purge ? 2 : 1);
@@ -43,7 +42,7 @@ async function main(command: Command, layout: Layout, signal: AbortSignal): Prom
   } else if (command.name === "env") {
     if (!existsSync(layout.kubeconfig))
       throw new UsageError("there is no sandbox yet; start it: npm run sandbox");
-    const environment = await endpoints(layout);
+    const environment = stackEnvironment(layout);
     if (command.json) printJson(environment);
     else for (const [name, value] of Object.entries(environment)) print(`export ${name}=${quote(value)}`);
   } else if (command.name === "logs") {
@@ -67,10 +66,6 @@ Try next:
     curl --cacert "$GEOCROP_CA_FILE" -H @- "$GEOCROP_API_URL/api/v1/results/job-123/download"
   npm run sandbox -- status
   npm run sandbox -- down`;
-
-async function endpoints(layout: Layout): Promise<Record<string, string>> {
-  return stackEnvironment(layout, (await recordedEngine(layout)) ?? "embedded");
-}
 
 /** For a POSIX shell. */
 function quote(text: string): string {

@@ -2,7 +2,6 @@ import { existsSync } from "node:fs";
 import { Cluster, isReady } from "./cluster/cluster.ts";
 import { stackNamespace } from "./engine/deploy.ts";
 import { sizeOf } from "./down.ts";
-import { type EngineName, recordedEngine } from "./engine/engine.ts";
 import { type Layout, network, nodeName } from "./layout.ts";
 import { memoryUsed } from "./cluster/node/cgroups.ts";
 import { runningNode } from "./cluster/node/host.ts";
@@ -29,7 +28,6 @@ export interface Status {
   readonly pods: readonly PodStatus[];
   /** The stack's namespace has pods. */
   readonly deployed: boolean;
-  readonly engine?: EngineName;
   /** A run that is under way, such as one that is still building. */
   readonly run?: CurrentRun;
   readonly memoryBytes?: number;
@@ -41,13 +39,11 @@ export interface Status {
 export async function readSandbox(layout: Layout): Promise<Status> {
   const run = runner(new AbortController().signal);
   const record = await runningNode(layout);
-  const engine = await recordedEngine(layout);
   const bytes = async (path: string): Promise<number> => (existsSync(path) ? sizeOf(path, run) : 0);
-  const disk = { dataBytes: await bytes(layout.data), cacheBytes: await bytes(layout.cache) };
   const underWay = await currentRun(layout.lock);
   const common = {
-    ...disk,
-    ...(engine === undefined ? {} : { engine }),
+    dataBytes: await bytes(layout.data),
+    cacheBytes: await bytes(layout.cache),
     ...(underWay === undefined ? {} : { run: underWay }),
   };
   if (record === undefined) {
@@ -129,9 +125,6 @@ export function describe(status: Status, now: Date): string {
       );
     }
     if (!status.deployed) lines.push("stack       NOT DEPLOYED");
-  }
-  if (status.engine !== undefined) {
-    lines.push(`engine      ${status.engine === "cli" ? "the Pulumi CLI" : "the embedded deployer"}`);
   }
   if (status.memoryBytes !== undefined) lines.push(`memory      ${size(status.memoryBytes)}`);
   lines.push(`disk        data ${size(status.dataBytes)}, cache ${size(status.cacheBytes)}`);

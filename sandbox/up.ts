@@ -4,7 +4,7 @@ import { ensureBuilds } from "./cluster/builds.ts";
 import { until } from "./cluster/cluster.ts";
 import type { SandboxContext } from "./context.ts";
 import { deploy, stackEnvironment, stackNamespace } from "./engine/deploy.ts";
-import { type Engine, type EngineName, chooseEngine, engineFacts } from "./engine/engine.ts";
+import { prepareEngine, refuseOldSandbox } from "./engine/engine.ts";
 import { importImages, removeSupersededImages } from "./cluster/image-store.ts";
 import { buildImages } from "./cluster/images.ts";
 import type { Layout } from "./layout.ts";
@@ -19,13 +19,12 @@ import { urls } from "./engine/stack-file.ts";
 
 /** How the sandbox is brought up. */
 export interface UpOptions {
-  readonly engine: EngineName | undefined;
   /** When a step fails, leave the node running. */
   readonly keep: boolean;
 }
 
 /** Number of steps {@link up} takes. */
-export const stepCount = 8;
+export const stepCount = 9;
 
 /**
  * Takes the machine from any state to a sandbox with the dev stack on it, proved by the smoke test. Does only what
@@ -39,14 +38,14 @@ export async function up(
 ): Promise<void> {
   const run = runner(signal);
   const began = Date.now();
-  const engine = await progress.step("Check the machine", async () => {
+  await progress.step("Check the machine", async () => {
     const faults = faultsOf(await machineFacts(layout, run));
     if (faults.length > 0) throw new PrerequisitesError(faults);
-    return chooseEngine(await engineFacts(layout, options.engine, run));
+    refuseOldSandbox(layout);
   });
   await withLock(layout.lock, (recordActivity) => {
     progress.onActivity(recordActivity);
-    return bringUp(layout, options, engine, progress, run, signal);
+    return bringUp(layout, options, progress, run, signal);
   });
   progress.line(`\nThe sandbox is ready, after ${elapsed(Date.now() - began)}.`);
 }
@@ -54,7 +53,6 @@ export async function up(
 async function bringUp(
   layout: Layout,
   options: UpOptions,
-  engine: Engine,
   progress: Progress,
   run: Run,
   signal: AbortSignal,
@@ -67,6 +65,8 @@ async function bringUp(
   const binaries = await progress.step("Build Kubernetes, CoreDNS, MinIO", (step) =>
     ensureBuilds(layout, run, step),
   );
+
+  const engine = await progress.step("Prepare Pulumi's engine", (step) => prepareEngine(layout, run, step));
 
   const built = await progress.step("Build images", (step) =>
     buildImages({
@@ -96,8 +96,7 @@ async function bringUp(
       node: node.record,
       namespace: await stackNamespace(layout),
       images,
-      mc: join(binaries.mc, "mc"),
-      environment: stackEnvironment(layout, engine.name),
+      environment: stackEnvironment(layout),
     } satisfies Omit<SandboxContext, "step">;
 
     await progress.step("Install cluster add-ons: images, DNS, storage", async (step) => {

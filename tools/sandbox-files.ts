@@ -13,5 +13,5 @@ export interface SandboxFiles {
 /** @param environment GEOCROP_SANDBOX_DATA names another folder. @default /var/lib/geocrop-sandbox */
 export function sandboxFiles(environment: NodeJS.ProcessEnv = process.env): SandboxFiles {
   const data = resolve(environment["GEOCROP_SANDBOX_DATA"] || "/var/lib/geocrop-sandbox");
-  return { data, kubeconfig: join(data, "kubeconfig"), stackFile: join(data, "Pulumi.dev.yaml") };
+  return { data, kubeconfig: join(data, "kubeconfig"), stackFile: join(data, "pulumi/Pulumi.dev.yaml") };
 }

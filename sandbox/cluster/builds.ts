@@ -36,6 +36,24 @@ export const builds = [
   { name: "mc", packages: ["github.com/minio/mc"], coldSeconds: 81 },
 ] as const satisfies readonly Build[];
 
+/** Pulumi's CLI and its Kubernetes provider: built only where the official ones are neither installed nor to be downloaded. */
+export const engineBuilds = {
+  pulumi: {
+    name: "pulumi",
+    packages: ["github.com/pulumi/pulumi/pkg/v3/cmd/pulumi"],
+    // Without it, the Automation API can't tell the CLI's version.
+    versionFlags: ["-X github.com/pulumi/pulumi/sdk/v3/go/common/version.Version=v3.274.1"],
+    coldSeconds: 290,
+  },
+  kubernetesProvider: {
+    name: "pulumi-kubernetes",
+    packages: ["."],
+    // The version that the npm SDK asks for: the module has no tag of its own.
+    versionFlags: ["-X github.com/pulumi/pulumi-kubernetes/provider/v4/pkg/version.Version=4.34.2"],
+    coldSeconds: 600,
+  },
+} as const satisfies Readonly<Record<string, Build>>;
+
 /** What only tests of the stack need: built when one of them asks, never by `up`. */
 export const testBuilds = {
   manifestChecks: {
@@ -79,8 +97,9 @@ export async function ensureBuilds(layout: Layout, run: Run, step: Step): Promis
   for (const build of builds) {
     folders[build.name] = await ensureBuild(layout, run, step, build, missing);
   }
-  const forTests = Object.values(testBuilds).map((build) => buildFolder(layout, build));
-  await removeOthers(layout.binaries, [...Object.values(folders), ...(await Promise.all(forTests))]);
+  const onDemand = [...Object.values(engineBuilds), ...Object.values(testBuilds)];
+  const others = await Promise.all(onDemand.map((build) => buildFolder(layout, build)));
+  await removeOthers(layout.binaries, [...Object.values(folders), ...others]);
   const { kubernetes, coredns, minio, mc } = folders;
   if (kubernetes === undefined || coredns === undefined || minio === undefined || mc === undefined) {
     throw new Error("a build is missing from the list of builds");
@@ -116,6 +135,11 @@ export function describeBuild(build: Build, missing: readonly Build[], cores: nu
   if (build.coldSeconds === undefined) return position;
   const minutes = Math.max(1, Math.round((build.coldSeconds * 2) / cores / 60));
   return `${position}, about ${String(minutes)} min on ${cores === 1 ? "1 core" : `${String(cores)} cores`}`;
+}
+
+/** Whether a build is in the cache. */
+export async function isBuilt(layout: Layout, build: Build): Promise<boolean> {
+  return existsSync(await buildFolder(layout, build));
 }
 
 /** Which builds are not in the cache. */

@@ -1,123 +1,93 @@
+import { randomBytes } from "node:crypto";
 import { existsSync } from "node:fs";
-import { readdir, readFile } from "node:fs/promises";
-import { delimiter, join } from "node:path";
-import type { Layout } from "../layout.ts";
+import { mkdir } from "node:fs/promises";
+import { join } from "node:path";
+
 import { writeWhole } from "../cluster/node/config-files.ts";
+import type { Layout } from "../layout.ts";
+import type { Step } from "../progress.ts";
 import type { Run } from "../run.ts";
+import { earlierVersions } from "../down.ts";
+import { type Cli, findCli } from "./cli.ts";
+import { type Plugins, preparePlugins } from "./plugins.ts";
 
-/** What deploys the stack: Pulumi's own CLI, or the embedded deployer where that can't be had. */
-export type EngineName = "cli" | "embedded";
-
-/** An engine that can be used here. */
-export type Engine =
-  | { readonly name: "cli"; readonly command: string; readonly why: string }
-  | { readonly name: "embedded"; readonly why: string };
-
-/** The engine that is asked for, or needed, can't be used. */
-export class EngineUnfit extends Error {}
-
-/** What was found on this machine, for the choice of an engine. */
-export interface EngineFacts {
-  /** What `--engine` asks for. */
-  readonly asked: EngineName | undefined;
-  /** The engine this sandbox's stack was deployed with. */
-  readonly recorded: EngineName | undefined;
-  /** A usable CLI; or why there is none. */
-  readonly cli: { readonly command: string } | { readonly missing: string };
+/** Pulumi's engine as this machine has it: its CLI and the plugins of the program's providers. */
+export interface Engine {
+  readonly cli: Cli;
+  readonly plugins: Plugins;
+  /** The PULUMI_HOME that holds them. */
+  readonly home: string;
 }
 
-/** The providers of the program, each a plugin of the CLI's. */
-const plugins = ["kubernetes", "minio", "random", "tls"];
+/** A sandbox of an earlier version, whose stack this one's engine can't take over. */
+export class OldSandboxError extends Error {
+  override readonly name = "OldSandboxError";
+}
+
+/** Finds or builds Pulumi's engine, and says what it found. */
+export async function prepareEngine(layout: Layout, run: Run, step: Step): Promise<Engine> {
+  const home = layout.pulumiHome;
+  await mkdir(home, { recursive: true, mode: 0o700 });
+  const cli = await findCli(layout, home, run, step);
+  const plugins = await preparePlugins(layout, home, cli, run, step);
+  for (const line of describeEngine({ cli, plugins, home })) step.note(line);
+  return { cli, plugins, home };
+}
+
+const cliOrigins = {
+  PATH: "the CLI on the PATH",
+  npm: "the CLI of the npm package",
+  built: "the CLI built from its Go module",
+} as const;
+
+/** What an engine is made of, a line for each thing that a reader should know. */
+export function describeEngine({ cli, plugins }: Engine): readonly string[] {
+  const by = (wanted: string) =>
+    Object.entries(plugins)
+      .filter(([, origin]) => origin === wanted)
+      .map(([name]) => name)
+      .join(", ");
+  const standIns = by("stand-in");
+  return [
+    `Pulumi: ${cliOrigins[cli.origin]}`,
+    ...(by("official") === "" ? [] : [`official plugins: ${by("official")}`]),
+    ...(by("built") === "" ? [] : [`plugins built from their Go modules: ${by("built")}`]),
+    ...(standIns === "" ? [] : [`stand-ins for plugins that can't be downloaded here: ${standIns}`]),
+  ];
+}
+
+/** What `pulumi` needs to know to work on a stack that keeps its state in a folder. */
+export function engineEnvironment(home: string, folder: string): Record<string, string> {
+  return {
+    PULUMI_HOME: home,
+    PULUMI_BACKEND_URL: `file://${join(folder, "state")}`,
+    PULUMI_CONFIG_PASSPHRASE_FILE: join(folder, "passphrase"),
+    PULUMI_SKIP_UPDATE_CHECK: "1",
+    // After a SIGKILL, objects exist that the state does not know of yet: take them over instead of failing.
+    PULUMI_K8S_UPSERT_EXISTING_OBJECTS: "true",
+    PULUMI_K8S_ENABLE_PATCH_FORCE: "true",
+  };
+}
+
+/** Makes the folder of a stack's state and the passphrase of its secrets, where they are not there yet. */
+export async function prepareState(folder: string): Promise<void> {
+  await mkdir(join(folder, "state"), { recursive: true, mode: 0o700 });
+  const passphrase = join(folder, "passphrase");
+  if (!existsSync(passphrase)) await writeWhole(passphrase, randomBytes(24).toString("base64url"));
+}
 
 /**
- * Chooses the engine. A stack keeps the engine it was made with: the other one knows nothing of what it declared, and
- * would neither change nor delete it.
+ * Refuses a data folder whose stack was deployed by an earlier version's own deployer: Pulumi's engine knows nothing of
+ * what that one declared.
  *
- * Throws {@link EngineUnfit} when the engine asked for, or the recorded one, can't be used.
+ * @throws OldSandboxError that says how to start afresh.
  */
-export function chooseEngine({ asked, recorded, cli }: EngineFacts): Engine {
-  if (asked !== undefined && recorded !== undefined && asked !== recorded) {
-    throw new EngineUnfit(
-      `this sandbox's stack was deployed with the engine "${recorded}", and its state can't be taken over by "${asked}".\n` +
-        `Go on with --engine ${recorded}, or start afresh: npm run sandbox -- down --purge, then npm run sandbox -- --engine ${asked}`,
-    );
-  }
-  const wanted = asked ?? recorded;
-  if (wanted === "embedded") {
-    return { name: "embedded", why: asked === undefined ? "as before" : "as asked by --engine" };
-  }
-  if ("command" in cli) return { name: "cli", command: cli.command, why: `found at ${cli.command}` };
-  if (wanted === "cli") {
-    throw new EngineUnfit(
-      `the Pulumi CLI is needed (${asked === undefined ? "this sandbox's stack was deployed with it" : "--engine cli"}), but ${cli.missing}.\n` +
-        "Install it with its plugins (https://www.pulumi.com/docs/install/)" +
-        (asked === undefined ? ", or start afresh: npm run sandbox -- down --purge" : ""),
-    );
-  }
-  return { name: "embedded", why: `the Pulumi CLI can't be had: ${cli.missing}` };
-}
-
-/** Looks for a CLI and its plugins. */
-export async function engineFacts(
-  layout: Layout,
-  asked: EngineName | undefined,
-  run: Run,
-): Promise<EngineFacts> {
-  const recorded = await recordedEngine(layout);
-  // Trying the npm package costs a request to its site: not for a stack that won't use it.
-  const cli = (asked ?? recorded) === "embedded" ? { missing: "not looked for" } : await findCli(layout, run);
-  return { asked, recorded, cli };
-}
-
-/** The engine this data folder's stack was deployed with. */
-export async function recordedEngine(layout: Layout): Promise<EngineName | undefined> {
-  try {
-    const text = (await readFile(layout.engineFile, "utf8")).trim();
-    return text === "cli" || text === "embedded" ? text : undefined;
-  } catch {
-    return undefined;
-  }
-}
-
-/** Remembers the engine, before it does anything. */
-export async function recordEngine(layout: Layout, name: EngineName): Promise<void> {
-  await writeWhole(layout.engineFile, `${name}\n`);
-}
-
-/**
- * A CLI on the PATH counts when its plugins are there, for it can't be known whether it could fetch them. The npm
- * package's counts when it could fetch the CLI itself: what serves that serves the plugins too.
- */
-async function findCli(layout: Layout, run: Run): Promise<EngineFacts["cli"]> {
-  const npmBinaries = join(layout.project, "node_modules/.bin");
-  const folders = (process.env["PATH"] ?? "").split(delimiter).filter((folder) => folder !== npmBinaries);
-  const command = folders.map((folder) => join(folder, "pulumi")).find((path) => existsSync(path));
-  if (command !== undefined) {
-    const missing = [];
-    for (const plugin of plugins) if (!(await hasPlugin(plugin, folders))) missing.push(plugin);
-    if (missing.length === 0) return { command };
-    return { missing: `${command} lacks the plugins ${missing.join(", ")}` };
-  }
-  const packaged = join(npmBinaries, "pulumi");
-  if (!existsSync(packaged)) return { missing: "there is none on the PATH" };
-  try {
-    await run("timeout", ["120", packaged, "version"], { env: { PULUMI_SKIP_UPDATE_CHECK: "1" } });
-    return { command: packaged };
-  } catch {
-    return { missing: "there is none on the PATH, and the npm package could not fetch it" };
-  }
-}
-
-async function hasPlugin(name: string, folders: readonly string[]): Promise<boolean> {
-  const binary = `pulumi-resource-${name}`;
-  if (folders.some((folder) => existsSync(join(folder, binary)))) return true;
-  const home = process.env["PULUMI_HOME"] ?? join(process.env["HOME"] ?? "/root", ".pulumi");
-  try {
-    const installed = await readdir(join(home, "plugins"));
-    return installed.some(
-      (folder) => folder.startsWith(`resource-${name}-v`) && !folder.endsWith(".partial"),
-    );
-  } catch {
-    return false;
-  }
+export function refuseOldSandbox(layout: Layout): void {
+  const trace = earlierVersions(layout).find((path) => existsSync(path));
+  if (trace === undefined) return;
+  throw new OldSandboxError(
+    `${layout.data} holds a sandbox of an earlier version (${trace}), whose stack this version can't take over.\n` +
+      "Nothing has been changed. To keep its data, copy what you need while that version runs it.\n" +
+      "To start afresh, which deletes it: npm run sandbox -- down --purge, then npm run sandbox",
+  );
 }

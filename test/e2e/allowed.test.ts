@@ -15,8 +15,8 @@ import { mintToken } from "../../tools/jobs/token.ts";
 import { openPage, pageScript, servePage, startBrowser } from "../support/browser.ts";
 import { freePort, writeCertificate } from "../support/minio-server.ts";
 import { snippet } from "../support/snippets.ts";
-import { bringUp, mcBinary } from "./bring-up.ts";
-import { embeddedStack, layout, type Place, type StackUnderTest } from "./engines.ts";
+import { bringUp } from "./bring-up.ts";
+import { layout, stackAt, type Place, type StackUnderTest } from "./stacks.ts";
 import { removeNamespaces, sandboxCluster } from "./live.ts";
 import { type Prometheus, startPrometheus } from "./prometheus-pod.ts";
 
@@ -26,7 +26,7 @@ const place: Place = {
   folder: join(layout.data, "e2e/allowed"),
   apiPort: 30483,
   downloadPort: 30484,
-  tunnelPort: 39014,
+  tunnelPort: 19014,
 };
 const { namespace } = place;
 const monitoring = "geocrop-e2e-prometheus";
@@ -46,7 +46,7 @@ let stranger: Prometheus;
 beforeAll(async () => {
   process.env["KUBECONFIG"] = layout.kubeconfig;
   await bringUp();
-  stack = embeddedStack(await mcBinary(), place);
+  stack = stackAt(place);
   await removeNamespaces(namespace, monitoring, elsewhere);
   await rm(place.folder, { recursive: true, force: true });
   await stack.up();

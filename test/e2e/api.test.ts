@@ -15,7 +15,7 @@ import { httpsRequest } from "../../tools/https-request.ts";
 import { submitJob } from "../../tools/jobs/job.ts";
 import { mintToken } from "../../tools/jobs/token.ts";
 import { bringUp } from "./bring-up.ts";
-import { command, layout, run } from "./engines.ts";
+import { command, layout, run } from "./stacks.ts";
 import { inPod, sandboxCluster } from "./live.ts";
 import { canConnect } from "./network-probe.ts";
 

@@ -1,7 +1,7 @@
 import { join } from "node:path";
 
 import { ensureBuilds } from "../../sandbox/cluster/builds.ts";
-import { command, layout, run } from "./engines.ts";
+import { command, layout, run } from "./stacks.ts";
 
 const quiet = { note: () => undefined, doing: () => undefined };
 

@@ -6,7 +6,7 @@ import { ApiException, AppsV1Api, CoreV1Api, KubeConfig, NetworkingV1Api } from 
 
 import { readSecretValue } from "../../tools/kube/dev-cluster.ts";
 import { execInPod } from "../../tools/kube/exec.ts";
-import { layout, run } from "./engines.ts";
+import { layout, run } from "./stacks.ts";
 
 /** The sandbox's cluster, once it is up. */
 export function sandboxCluster(): KubeConfig {

@@ -21,7 +21,7 @@ import { readDeclaration } from "../../tools/program/stack-file.ts";
 import { type Probe, reach, startProbe } from "../../tools/verify/probe-pod.ts";
 import { Target } from "../../tools/verify/target.ts";
 import { bringUp } from "./bring-up.ts";
-import { layout } from "./engines.ts";
+import { layout } from "./stacks.ts";
 import { sandboxCluster } from "./live.ts";
 
 /** A namespace with the stack's policies and, for each party, a pod with its labels that listens on every port. */

@@ -1,13 +1,15 @@
-import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 
 import { CoreV1Api } from "@kubernetes/client-node";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 
+import { engineEnvironment, prepareState } from "../../sandbox/engine/engine.ts";
+import type { OperationResult } from "../../sandbox/engine/stack.ts";
 import { PreviewRepo, type StackChange } from "../support/preview-repo.ts";
 import { bringUp } from "./bring-up.ts";
-import { command, findCli, layout } from "./engines.ts";
+import { command, layout, sandboxEngine } from "./stacks.ts";
 import { namespaceExists, sandboxCluster } from "./live.ts";
 
 const namespace = "geocrop-e2e-preview";
@@ -31,48 +33,55 @@ const changes: readonly [what: string, change: StackChange, least: Record<string
 ];
 
 const address = "10.213.77.2";
-const ports = { api: 30493, downloads: 30494, tunnel: 39019 };
+const ports = { api: 30493, downloads: 30494, tunnel: 19019 };
 const at = (port: number) => ({
   publicUrl: `https://${address}:${port}`,
   expose: { type: "NodePort", nodePort: port },
 });
 
-const cli = await findCli();
-const why = "missing" in cli ? `: ${cli.missing}` : "";
-
 /** The engine on a state of its own, made by the base of a pull request. */
-class Engine {
+class BaseStack {
   readonly repo = new PreviewRepo();
-  readonly #cli: string;
-  readonly #state = join(this.repo.folder, ".git/state");
+  readonly #folder = join(this.repo.folder, ".git/stack");
 
-  constructor(cli: string) {
-    this.#cli = cli;
-    mkdirSync(this.#state);
-  }
-
-  async run(...args: readonly string[]): Promise<string> {
-    const environment = {
-      PULUMI_BACKEND_URL: `file://${this.#state}`,
-      PULUMI_CONFIG_PASSPHRASE: "only for the stack under test",
-      PULUMI_SKIP_UPDATE_CHECK: "1",
-    };
-    const options = ["--non-interactive", "--color", "never"];
-    const { code, output } = await command(this.#cli, [...args, ...options], environment, this.repo.folder)
-      .done;
-    if (code !== 0)
-      throw new Error(`pulumi ${args[0]} ended with exit code ${code}:\n${output.slice(-8000)}`);
-    return output;
+  async run(operation: string, ...args: readonly string[]): Promise<OperationResult> {
+    const { cli, home } = await sandboxEngine();
+    await prepareState(this.#folder);
+    const stackFile = join(this.#folder, "Pulumi.dev.yaml");
+    const salt = existsSync(stackFile)
+      ? /^encryptionsalt: .*$/m.exec(readFileSync(stackFile, "utf8"))?.[0]
+      : "";
+    writeFileSync(
+      stackFile,
+      `${salt ?? ""}\n${readFileSync(join(this.repo.folder, "Pulumi.dev.yaml"), "utf8").replace(/^encryptionsalt: .*$/m, "")}`,
+    );
+    const { code, stdout, output } = await command(
+      process.execPath,
+      [
+        join(layout.project, "sandbox/engine/stack.ts"),
+        operation,
+        "--cli",
+        cli.root,
+        "--folder",
+        this.#folder,
+        "--project",
+        this.repo.folder,
+        "--json",
+        ...args,
+      ],
+      engineEnvironment(home, this.#folder),
+    ).done;
+    if (code !== 0) throw new Error(`${operation} ended with exit code ${code}:\n${output.slice(-8000)}`);
+    return JSON.parse(stdout);
   }
 
   /** By URN. Default providers and the stack itself are the engine's own. */
   async preview(...args: readonly string[]): Promise<Map<string, string>> {
-    const output = await this.run("preview", "--json", "--stack", "dev", ...args);
-    const plan: { steps: { op: string; urn: string }[] } = JSON.parse(output.slice(output.indexOf("{\n")));
+    const { steps } = await this.run("preview", ...args);
     const replaces = new Set(["create-replacement", "delete-replaced"]);
     return new Map(
-      plan.steps
-        .filter(({ op, urn }) => op !== "same" && !/::pulumi:(pulumi:Stack|providers:\w+::default)/.test(urn))
+      steps
+        .filter(({ urn }) => !/::pulumi:(pulumi:Stack|providers:\w+::default)/.test(urn))
         .map(({ op, urn }): [string, string] => [urn, replaces.has(op) ? "replace" : op]),
     );
   }
@@ -85,14 +94,14 @@ async function clearAway(): Promise<void> {
   while (await namespaceExists(namespace)) await pause(500);
 }
 
-describe.skipIf("missing" in cli)(`the offline preview beside the engine's${why}`, () => {
-  let engine: Engine;
+describe("the offline preview beside the engine's", () => {
+  let engine: BaseStack;
 
   beforeAll(async () => {
     process.env["KUBECONFIG"] = layout.kubeconfig;
     await bringUp();
     await clearAway();
-    engine = new Engine("command" in cli ? cli.command : "");
+    engine = new BaseStack();
     const { repo } = engine;
     writeFileSync(join(repo.folder, "Pulumi.dev.yaml"), readFileSync(layout.stackFile));
     repo.set("dev", {
@@ -105,15 +114,13 @@ describe.skipIf("missing" in cli)(`the offline preview beside the engine's${why}
       "Pulumi.dev.yaml",
       `${file}  geocrop-storage:namespace: ${namespace}\n  geocrop-storage:tunnelPort: ${ports.tunnel}\n`,
     );
-    await engine.run("stack", "init", "dev");
     repo.commit("the deployed stack");
-    await engine.run("up", "--yes", "--skip-preview", "--stack", "dev");
+    await engine.run("up");
   });
 
   afterAll(async () => {
-    if ("missing" in cli) return;
     engine.repo.git("checkout", "--quiet", "main");
-    await engine.run("destroy", "--yes", "--skip-preview", "--run-program", "--stack", "dev");
+    await engine.run("destroy");
     engine.repo.remove();
   });
 
@@ -152,7 +159,7 @@ describe.skipIf("missing" in cli)(`the offline preview beside the engine's${why}
     repo.branch("breach");
     repo.edit("components/minio/private-bucket.ts", 'acl: "private"', 'acl: "public-read"');
     repo.commit("open the buckets");
-    const refusal = engine.run("preview", "--stack", "dev", "--policy-pack", join(layout.project, "policy"));
+    const refusal = engine.run("preview", "--policy-pack", join(layout.project, "policy"));
     await expect(refusal).rejects.toThrow(/\[mandatory\] +bucket-private/);
     const { code, stdout } = await repo.preview("--stack", "dev");
     expect(code).toBe(1);

@@ -4,7 +4,7 @@ import { parse } from "yaml";
 
 import { renderStack } from "../../tools/preview/render.ts";
 import { bringUp } from "./bring-up.ts";
-import { layout } from "./engines.ts";
+import { layout } from "./stacks.ts";
 import { sandboxCluster } from "./live.ts";
 
 const namespace = "geocrop-e2e-render";

@@ -1,4 +1,4 @@
-import { rm, stat, writeFile } from "node:fs/promises";
+import { rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 
@@ -12,21 +12,8 @@ import { httpsRequest } from "../../tools/https-request.ts";
 import { runSmokeTest } from "../../sandbox/smoke-test/smoke-test.ts";
 import { mintToken } from "../../tools/jobs/token.ts";
 import { bringUp, mcBinary } from "./bring-up.ts";
-import {
-  cliPlace,
-  cliStack,
-  command,
-  embeddedCommand,
-  embeddedPlace,
-  embeddedStack,
-  embeddedStackFile,
-  findCli,
-  layout,
-  pulumi,
-  run,
-  type StackUnderTest,
-} from "./engines.ts";
-import { inPod, mc, namespaceExists, objectVersions, sandboxCluster } from "./live.ts";
+import { layout, type Place, run, stackAt, type StackUnderTest } from "./stacks.ts";
+import { inPod, mc, namespaceExists, objectVersions, removeNamespaces, sandboxCluster } from "./live.ts";
 import { canConnect } from "./network-probe.ts";
 
 const quiet = { note: () => undefined, doing: () => undefined };
@@ -41,78 +28,55 @@ beforeAll(async () => {
   client = await mcBinary();
 });
 
-const cli = await findCli();
+const place: Place = {
+  namespace: "geocrop-e2e-stack",
+  folder: join(layout.data, "e2e/stack"),
+  apiPort: 30453,
+  downloadPort: 30454,
+  tunnelPort: 19011,
+};
 
-describe("the stack, by the embedded deployer", () => {
-  const stack = embeddedStack("");
-  test("is left whole by a deployer that is killed half-way, and carried on by the next", async () => {
-    await embeddedStack(client).destroy();
-    await rm(embeddedPlace.folder, { recursive: true, force: true });
-    const file = await embeddedStackFile();
-    const interrupted = embeddedCommand("up", embeddedPlace, file, client);
+/** The stack's life, from a first preview to its end: the tests go on from one another. */
+describe("the stack", () => {
+  const stack: StackUnderTest = stackAt(place);
+  let caFile: string;
+  let ca: string;
+
+  beforeAll(async () => {
+    await removeNamespaces(place.namespace);
+    await rm(place.folder, { recursive: true, force: true });
+  });
+
+  afterAll(() => removeNamespaces(place.namespace));
+
+  test("is only planned by a first preview", async () => {
+    expect((await stack.preview())["create"]).toBeGreaterThan(80);
+    expect(await namespaceExists(place.namespace)).toBe(false);
+  });
+
+  test("is carried on by the next `up` when one was killed half-way", async () => {
     const workerKey = (): Promise<string> =>
-      readSecretValue(sandboxCluster(), stack.namespace, "credentials-worker", "secret-key");
-    // Killed as soon as the worker has its Secret, while most of the stack is still to come.
+      readSecretValue(sandboxCluster(), stack.namespace, "minio-config", "config.env");
+    const interrupted = await stack.start("up");
+    // Killed as soon as MinIO has its Secret, while most of the stack is still to come.
     let before: string | undefined;
     while (before === undefined) before = await workerKey().catch(() => pause(20));
     interrupted.kill();
     await interrupted.done;
 
-    await embeddedStack(client).up();
-
-    const after = await workerKey();
-    expect(after).toBe(before);
+    await stack.up();
+    expect(await stack.preview()).toEqual({ same: expect.any(Number) });
   });
 
-  test("keeps its generated values where only root reads them", async () => {
-    const { mode } = await stat(join(embeddedPlace.folder, "state.json"));
-    expect(mode & 0o777).toBe(0o600);
-  });
+  test("keeps its buckets in the state through refreshes", async () => {
+    const plain = await (await stack.start("refresh", {}, "--no-program")).done;
+    expect(plain.code, "a refresh without the program must fail, not forget the buckets").not.toBe(0);
+    expect(plain.output).toContain("use---run-program");
+    expect(await stack.preview()).toEqual({ same: expect.any(Number) });
 
-  behaves(() => embeddedStack(client));
-});
-
-describe.skipIf("missing" in cli)(
-  `the stack, by the Pulumi CLI${"missing" in cli ? ` (skipped: ${cli.missing})` : ""}`,
-  () => {
-    const binary = "command" in cli ? cli.command : "";
-
-    test("is only planned by a first preview", async () => {
-      if (await namespaceExists(cliPlace.namespace)) await cliStack(binary).destroy();
-      await rm(cliPlace.folder, { recursive: true, force: true });
-      expect((await cliStack(binary).preview())["create"]).toBeGreaterThan(80);
-      expect(await namespaceExists(cliPlace.namespace)).toBe(false);
-      await cliStack(binary).up();
-    });
-
-    test("keeps its buckets in the state through refreshes", async () => {
-      const file = join(cliPlace.folder, "Pulumi.dev.yaml");
-      const plain = await pulumi(binary, ["refresh", "--yes", "--skip-preview"], file).done;
-      expect(plain.code, "a refresh without the program must fail, not forget the buckets").not.toBe(0);
-      expect(plain.output).toContain("use---run-program");
-      expect(await cliStack(binary).preview()).toEqual({ same: expect.any(Number) });
-
-      const full = await pulumi(binary, ["refresh", "--yes", "--skip-preview", "--run-program"], file).done;
-      expect(full.code, full.output).toBe(0);
-      expect(await cliStack(binary).preview()).toEqual({ same: expect.any(Number) });
-    });
-
-    behaves(() => cliStack(binary));
-  },
-);
-
-/** What holds of a deployed stack, whichever engine deployed it; at the end it is gone. */
-function behaves(engine: () => StackUnderTest): void {
-  let stack: StackUnderTest;
-  let caFile: string;
-  let ca: string;
-
-  beforeAll(() => {
-    stack = engine();
-  });
-
-  afterAll(async () => {
-    if (await namespaceExists(stack.namespace)) await stack.destroy();
+    const full = await (await stack.start("refresh")).done;
+    expect(full.code, full.output).toBe(0);
+    expect(await stack.preview()).toEqual({ same: expect.any(Number) });
   });
 
   const authority = async (): Promise<void> => {
@@ -257,7 +221,7 @@ function behaves(engine: () => StackUnderTest): void {
     const ours = volumes.items.filter(({ spec }) => spec?.claimRef?.namespace === stack.namespace);
     expect(ours.filter(({ status }) => status?.phase === "Bound")).toEqual([]);
   });
-}
+});
 
 /** Opens the program's own tunnel once for each namespace, on ports of the tests' own. */
 const tunnels = new Map<string, Promise<string>>();
@@ -268,18 +232,9 @@ function tunnel(namespace: string): Promise<string> {
       namespace,
       service: "minio",
       port: 9000,
-      localPort: 39_100 + tunnels.size,
+      localPort: 19_100 + tunnels.size,
       certificateSecret: "minio-tls",
     }).then(({ address }) => address);
   tunnels.set(namespace, open);
   return open;
 }
-
-test("the sandbox's own tools tell what is wrong in one line", async () => {
-  const noSubject = await command(process.execPath, ["tools/jobs/token.ts"]).done;
-  expect(noSubject).toMatchObject({ code: 1, output: expect.stringMatching(/^usage: npm run token/) });
-  const badJob = ["tools/jobs/job.ts", "submit", "--owner", "alice", "--job", "../x", "package.json"];
-  const { code, output } = await command(process.execPath, badJob).done;
-  expect(code).toBe(1);
-  expect(output).toMatch(/^--job \.\.\/x is no job id/);
-});

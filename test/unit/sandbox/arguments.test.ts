@@ -3,10 +3,10 @@ import { UsageError, parseCommand } from "../../../sandbox/arguments.ts";
 
 describe("the sandbox's command line", () => {
   test.each([
-    { args: [], command: { name: "up", engine: undefined, keep: false, json: false } },
+    { args: [], command: { name: "up", keep: false, json: false } },
     {
-      args: ["up", "--engine", "cli", "--keep", "--json"],
-      command: { name: "up", engine: "cli", keep: true, json: true },
+      args: ["up", "--keep", "--json"],
+      command: { name: "up", keep: true, json: true },
     },
     { args: ["status", "--json"], command: { name: "status", json: true } },
     { args: ["env"], command: { name: "env", json: false } },
@@ -30,7 +30,6 @@ describe("the sandbox's command line", () => {
     { args: ["status", "now"], message: 'unexpected argument "now"' },
     { args: ["env", "--purge"], message: '"env" does not take --purge' },
     { args: ["down", "--cache"], message: "--cache needs --purge" },
-    { args: ["--engine", "terraform"], message: '--engine is "terraform"' },
     { args: ["logs", "etcd", "--lines", "0"], message: '--lines is "0"' },
     { args: ["--purgee"], message: "--purgee" },
     // A name such as "constructor" must not be found on the table's prototype.

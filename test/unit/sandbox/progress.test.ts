@@ -155,7 +155,6 @@ describe("status", () => {
         components: [{ name: "etcd", running: false, restarts: 2, since: "2026-01-01T00:00:00Z" }],
         pods: [{ namespace: "geocrop", name: "minio-0", ready: false, phase: "Pending", restarts: 0 }],
         deployed: true,
-        engine: "embedded",
         memoryBytes: 1024 ** 3,
         dataBytes: 0,
         cacheBytes: 0,
