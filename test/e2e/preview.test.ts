@@ -6,6 +6,7 @@ import { CoreV1Api } from "@kubernetes/client-node";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 
 import { engineEnvironment, prepareState } from "../../sandbox/engine/engine.ts";
+import { policyPackFor } from "../../sandbox/engine/policy-pack.ts";
 import type { OperationResult } from "../../sandbox/engine/stack.ts";
 import { PreviewRepo, type StackChange } from "../support/preview-repo.ts";
 import { bringUp } from "./bring-up.ts";
@@ -18,7 +19,6 @@ const namespace = "geocrop-e2e-preview";
 const changes: readonly [what: string, change: StackChange, least: Record<string, number>][] = [
   ["a raised quota", { buckets: { "geocrop-models": { quota: "1200Mi" } } }, { update: 1 }],
   ["a new bucket", { buckets: { "geocrop-tiles": { quota: "64Mi", expireDays: 30 } } }, { create: 3 }],
-  ["another volume size", { minio: { storage: "9Gi" } }, { replace: 1, update: 20 }],
   ["a bucket that goes", { buckets: { "geocrop-spare": undefined } }, { delete: 3 }],
   ["keys that turn", { credentials: { generation: 2 } }, { create: 10, update: 5 }],
   [
@@ -27,9 +27,15 @@ const changes: readonly [what: string, change: StackChange, least: Record<string
     { replace: 2, update: 1 },
   ],
   ["more pods", { api: { replicas: 2 } }, { update: 1 }],
-  ["another size of the audit volume", { audit: { storage: "2Gi" } }, { replace: 1 }],
   ["another namespace", { namespace: `${namespace}-2` }, { replace: 40 }],
   ["another way in", { api: { expose: { type: "ClusterIP" } } }, { update: 1 }],
+];
+
+/** Changes that a running stack cannot take, with the setting that the engine's refusal names. */
+const refused: readonly [what: string, change: StackChange, setting: string][] = [
+  ["another volume size", { minio: { storage: "9Gi" } }, 'minio.storage = "9Gi"'],
+  ["another number of MinIO pods", { minio: { replicas: 4 } }, "minio.replicas = 4"],
+  ["another size of the audit volume", { audit: { storage: "2Gi" } }, 'audit.storage = "2Gi"'],
 ];
 
 const address = "10.213.77.2";
@@ -43,6 +49,12 @@ const at = (port: number) => ({
 class BaseStack {
   readonly repo = new PreviewRepo();
   readonly #folder = join(this.repo.folder, ".git/stack");
+
+  /** With the project's policy pack, as the engine takes it. */
+  async policies(): Promise<readonly string[]> {
+    const { cli } = await sandboxEngine();
+    return ["--policy-pack", await policyPackFor(cli, join(layout.project, "policy"), this.#folder)];
+  }
 
   async run(operation: string, ...args: readonly string[]): Promise<OperationResult> {
     const { cli, home } = await sandboxEngine();
@@ -126,7 +138,7 @@ describe("the offline preview beside the engine's", () => {
 
   test("agrees that nothing changes, the policy pack of the engine included", async () => {
     engine.repo.branch("nothing");
-    expect(await engine.preview("--policy-pack", join(layout.project, "policy"))).toEqual(new Map());
+    expect(await engine.preview(...(await engine.policies()))).toEqual(new Map());
     const { code, stdout } = await engine.repo.preview("--stack", "dev");
     expect({ code, stdout }).toMatchObject({
       code: 0,
@@ -154,12 +166,24 @@ describe("the offline preview beside the engine's", () => {
     },
   );
 
+  test.each(refused)(
+    "is refused by the engine on %s, in words, before anything changes",
+    async (what, change, setting) => {
+      const { repo } = engine;
+      repo.branch(what.replaceAll(" ", "-"));
+      repo.set("dev", change);
+      repo.commit(what);
+      await expect(engine.preview()).rejects.toThrow(`geocrop-storage:${setting}`);
+      await expect(engine.run("up")).rejects.toThrow(`geocrop-storage:${setting}`);
+    },
+  );
+
   test("agrees with the engine's policy pack on a breach", async () => {
     const { repo } = engine;
     repo.branch("breach");
     repo.edit("components/minio/private-bucket.ts", 'acl: "private"', 'acl: "public-read"');
     repo.commit("open the buckets");
-    const refusal = engine.run("preview", "--policy-pack", join(layout.project, "policy"));
+    const refusal = engine.run("preview", ...(await engine.policies()));
     await expect(refusal).rejects.toThrow(/\[mandatory\] +bucket-private/);
     const { code, stdout } = await repo.preview("--stack", "dev");
     expect(code).toBe(1);
