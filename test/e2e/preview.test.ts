@@ -20,7 +20,7 @@ const changes: readonly [what: string, change: StackChange, least: Record<string
   ["a raised quota", { buckets: { "geocrop-models": { quota: "1200Mi" } } }, { update: 1 }],
   ["a new bucket", { buckets: { "geocrop-tiles": { quota: "64Mi", expireDays: 30 } } }, { create: 3 }],
   ["a bucket that goes", { buckets: { "geocrop-spare": undefined } }, { delete: 3 }],
-  ["keys that turn", { credentials: { generation: 2 } }, { create: 10, update: 5 }],
+  ["rotated keys", { credentials: { generation: 2 } }, { create: 10, update: 4 }],
   [
     "another name outside",
     { downloads: { publicUrl: "https://downloads.example.org" } },
