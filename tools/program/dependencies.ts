@@ -16,7 +16,7 @@ const lockSchema = z.looseObject({
  * the program needs, or an installation of its own, without install scripts.
  *
  * @returns which of the two, for the report.
- * @throws UserError when they cannot be had.
+ * @throws UserError when they are not available.
  */
 export async function provideDependencies(head: string, base: string): Promise<string> {
   if (isDeepStrictEqual(runtimePackages(head), runtimePackages(base))) {
